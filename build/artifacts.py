@@ -1,0 +1,67 @@
+"""The values that flow between the stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file in the cache, named by its content.
+
+    `size` is in bytes, `sha256` 64 hex digits. The file may still have to be verified before use.
+    """
+
+    path: Path
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RootfsEntry:
+    """One path of the root file system.
+
+    `kind` is `dir`, `file` or `link`. `mode` counts for dir and file, `source` and `size` (bytes)
+    for file, `target` for link. `path` is relative, without a leading slash.
+    """
+
+    path: str
+    kind: str
+    mode: int = 0o755
+    source: Path | None = None
+    size: int = 0
+    sha256: str = ""
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Rootfs:
+    """The whole root file system of one platform, sorted by path."""
+
+    entries: tuple[RootfsEntry, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of file content, which is what the extracted image takes at least."""
+        return sum(entry.size for entry in self.entries)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One platform's image in an OCI layout: its blobs by digest and the manifest's digest.
+
+    `blobs` maps `sha256:<hex>` to the bytes' file; `layer` and `diff_id` name the only layer,
+    compressed and not; sizes are in bytes.
+    """
+
+    target: str
+    manifest: str
+    manifest_size: int
+    config: str
+    layer: str
+    layer_size: int
+    diff_id: str
+    blobs: dict[str, Path] = field(hash=False)
+    archive: Path = Path()
+    archive_sha256: str = ""

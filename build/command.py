@@ -1,0 +1,171 @@
+"""Running programs: the only place that starts processes.
+
+Every program gets a small, stated environment, a closed standard input and a log file whose first
+line replays it by hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from build import log
+from build.errors import BuildFailed
+
+TAIL = 15
+"""Lines of a failed program's log that are shown."""
+
+_running: set[subprocess.Popen[bytes]] = set()
+_lock = threading.Lock()
+_stopping = threading.Event()
+
+NETWORK_VARIABLES = (
+    "http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR "
+    "REQUESTS_CA_BUNDLE CURL_CA_BUNDLE GOPROXY GONOPROXY GOPRIVATE GOAUTH NETRC HOME"
+).split()
+
+
+def network_environment() -> dict[str, str]:
+    """Return the variables that tell clients how this machine reaches the network.
+
+    Those of pip are included, so that the user's mirror and certificates are used.
+    """
+    chosen = {name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ}
+    return chosen | {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+
+
+def replay_line(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> str:
+    """Return a shell line that runs the same program with the same environment."""
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in sorted(env.items()))
+    return f"cd {shlex.quote(str(cwd))} && env -i {variables} {shlex.join(argv)}"
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    what: str,
+    log_file: Path,
+    env: Mapping[str, str],
+    cwd: Path,
+    stdin: str = "",
+    cure: str = "",
+    append: bool = False,
+) -> str:
+    """Run a program to its end and return its standard output.
+
+    Output and errors go to `log_file`; standard output is also returned. `stdin` is what the
+    program can read. Raises BuildFailed with the log's tail if it does not exit with 0, and
+    KeyboardInterrupt if `stop_all` ended it.
+    """
+    # plumbum is imported here because it costs 60 ms that a build with nothing to run need not pay.
+    from plumbum import local
+    from plumbum.commands import CommandNotFound
+
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    output = bytearray()
+    with log_file.open("ab" if append else "wb") as sink:
+        sink.write(f"+ {replay_line(argv, cwd, env)}\n".encode())
+        sink.flush()
+        try:
+            program = local[argv[0]]
+        except CommandNotFound as error:
+            raise BuildFailed(f"{what}: the program {argv[0]} is not there") from error
+        arguments = [str(part) for part in argv[1:]]
+        with _started(program, arguments, cwd, env, sink.fileno()) as process:
+            feeder = threading.Thread(target=_feed, args=(process, stdin.encode()), daemon=True)
+            feeder.start()
+            assert process.stdout is not None
+            while chunk := os.read(process.stdout.fileno(), 65536):
+                output += chunk
+                os.write(sink.fileno(), chunk)
+            code = process.wait()
+            feeder.join()
+    if _stopping.is_set():
+        raise KeyboardInterrupt
+    if code != 0:
+        raise BuildFailed(
+            f"{what}: {Path(argv[0]).name} ended with {_phrase(code)}",
+            why=f"the last lines of {log_file}:\n{tail(log_file)}",
+            cure=cure or f"the whole log is {log_file}; its first line runs the command again",
+        )
+    return output.decode(errors="replace")
+
+
+@contextlib.contextmanager
+def _started(
+    program: Any, arguments: list[str], cwd: Path, env: Mapping[str, str], log_fd: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the program in a process group of its own and end the whole group when leaving."""
+    with _lock:
+        if _stopping.is_set():
+            raise KeyboardInterrupt
+        process: subprocess.Popen[bytes] = program.popen(
+            arguments,
+            cwd=str(cwd),
+            env=dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log_fd,
+            start_new_session=True,
+        )
+        _running.add(process)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            _end(process, signal.SIGKILL)
+            process.wait()
+        with _lock:
+            _running.discard(process)
+
+
+def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
+    # A program may end without reading all: that is its right.
+    with contextlib.suppress(OSError):
+        assert process.stdin is not None
+        process.stdin.write(data)
+        process.stdin.close()
+
+
+def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def stop_all() -> None:
+    """End every program that runs, with its children; until `resume`, `run` raises at once."""
+    _stopping.set()
+    with _lock:
+        running = list(_running)
+    for process in running:
+        log.note("", f"ending {process.pid}")
+        _end(process, signal.SIGTERM)
+    for process in running:
+        try:
+            process.wait(timeout=3)
+        except subprocess.TimeoutExpired:
+            _end(process, signal.SIGKILL)
+
+
+def resume() -> None:
+    """Allow `run` again after `stop_all`, once every thread that used it has ended."""
+    _stopping.clear()
+
+
+def _phrase(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    return f"signal {-code} ({signal.Signals(-code).name})"
+
+
+def tail(log_file: Path, lines: int = TAIL) -> str:
+    """Return the last lines of a log, indented for an error message."""
+    text = log_file.read_bytes()[-20000:].decode(errors="replace").rstrip("\n")
+    return "\n".join("      " + line[:300] for line in text.split("\n")[-lines:])

@@ -1,0 +1,177 @@
+"""Images to dist/: an OCI layout and RouterOS' archives, replaced whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from build import cache, digest, image, log
+from build.errors import BuildFailed, UserError
+from build.paths import dist_dir
+from build.targets import Target
+from build.version import Release
+
+RECORD = "build.json"
+
+Check = Callable[[Path, dict[str, Target]], None]
+
+
+def archive_name(target: Target, release: Release) -> str:
+    """Return the file name of a platform's archive for `/container/add file=`."""
+    return f"{image.REPOSITORY}-{release.tag}-{target.name}.tar"
+
+
+@contextlib.contextmanager
+def _owned(dist: Path) -> Iterator[None]:
+    """Make `dist` and hold it against other builds of this checkout."""
+    try:
+        dist.mkdir(parents=True, exist_ok=True)
+        with (dist / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"cannot write {dist}",
+                why=f"{error.filename or dist}: {error.strerror}",
+                cure="make it writable or free some space, or set MT_DIST to another folder",
+            ) from error
+        raise BuildFailed(f"cannot write {dist}", why=str(error)) from error
+
+
+def _layout(folder: Path, images: dict[str, cache.Entry], release: Release) -> str:
+    """Write an OCI layout into a new folder and return the digest of the image index."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    for entry in images.values():
+        for name in entry.files:
+            if name.startswith("blobs/"):
+                shutil.copyfile(cache.checked(entry.artifact(name)), folder / name)
+    content = image.index([entry.facts["manifest"] for entry in images.values()])
+    inner = image.descriptor(image.INDEX, content)
+    (blobs / digest.of_bytes(content)).write_bytes(content)
+    inner["annotations"] = {
+        "org.opencontainers.image.ref.name": release.tag,
+        "io.containerd.image.name": f"{image.REPOSITORY}:{release.tag}",
+    }
+    outer = {"schemaVersion": 2, "mediaType": image.INDEX, "manifests": [inner]}
+    (folder / "oci-layout").write_bytes(digest.canonical_json({"imageLayoutVersion": "1.0.0"}))
+    (folder / "index.json").write_bytes(digest.canonical_json(outer))
+    return str(inner["digest"])
+
+
+def _wanted(
+    images: dict[str, cache.Entry], names: dict[str, str], whole: bool
+) -> dict[str, dict[str, Any]]:
+    """Return {product in dist/: what it is made from}."""
+    wanted = {}
+    for target, entry in images.items():
+        wanted[names[target]] = {"archive": entry.files["archive.tar"], "of": [target]}
+        if not whole:
+            wanted[f"oci-{target}"] = {"manifest": entry.facts["manifest"], "of": [target]}
+    if whole:
+        every = [entry.facts["manifest"] for entry in images.values()]
+        wanted["oci"] = {"manifests": every, "of": list(images)}
+    return wanted
+
+
+def _same(dist: Path, name: str, record: dict[str, Any], want: dict[str, Any]) -> bool:
+    """Say whether a product in dist/ was made from the same and still is what it was then."""
+    known = record.get(name)
+    if not known or known["from"] != want:
+        return False
+    path = dist / name
+    if path.is_dir():
+        return bool(digest.tree_manifest(path) == known["files"])
+    return path.is_file() and digest.of_file(path) == known["sha256"]
+
+
+def read_record(dist: Path | None = None) -> dict[str, Any]:
+    """Return dist/build.json: what each product was made from, with sizes and digests; or {}."""
+    try:
+        found = json.loads(((dist or dist_dir()) / RECORD).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write(
+    images: dict[str, cache.Entry],
+    targets: dict[str, Target],
+    release: Release,
+    check: Check,
+    *,
+    whole: bool,
+) -> tuple[dict[str, Any], list[str]]:
+    """Bring dist/ up to date for these images; returns its record and the products written.
+
+    With `whole` the images go into one multi-platform layout `oci/`, else each into `oci-<name>/`.
+    A product appears by a rename after `check(path, its platforms)` did not raise; one that is
+    right already is left alone. Raises UserError if the folder cannot be written.
+    """
+    dist = dist_dir()
+    names = {name: archive_name(targets[name], release) for name in images}
+    wanted = _wanted(images, names, whole)
+    record = read_record(dist)
+    if all(_same(dist, name, record, want) for name, want in wanted.items()):
+        return record, []
+    with log.step("all", f"write and audit {dist.name}/"), _owned(dist):
+        record = read_record(dist)
+        stale = [name for name, want in wanted.items() if not _same(dist, name, record, want)]
+        fresh = dist / ".fresh"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        try:
+            for name in stale:
+                record[name] = _make(fresh / name, wanted[name], images, release)
+                check(fresh / name, {of: targets[of] for of in wanted[name]["of"]})
+            for name in stale:
+                _replace(fresh / name, dist / name)
+            _forget(dist, record, wanted)
+            text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+            (fresh / RECORD).write_text(text)
+            _replace(fresh / RECORD, dist / RECORD)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    return record, stale
+
+
+def _make(
+    path: Path, want: dict[str, Any], images: dict[str, cache.Entry], release: Release
+) -> dict[str, Any]:
+    if "archive" in want:
+        entry = images[want["of"][0]]
+        archive = entry.artifact("archive.tar")
+        shutil.copyfile(cache.checked(archive), path)
+        known = {"size": archive.size, "sha256": archive.sha256}
+        return {"from": want, "tag": release.tag, **known}
+    chosen = {name: images[name] for name in want["of"]}
+    index = _layout(path, chosen, release)
+    files = digest.tree_manifest(path)
+    return {"from": want, "files": files, "index": index, "tag": release.tag}
+
+
+def _replace(fresh: Path, place: Path) -> None:
+    if place.is_dir():
+        # A directory cannot be renamed over another: the old one steps aside for an instant.
+        old = fresh.parent / f"{place.name}.old"
+        place.rename(old)
+    os.rename(fresh, place)
+
+
+def _forget(dist: Path, record: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Remove archives of other releases: dist/ holds one release at a time."""
+    for name in [known for known in record if known not in wanted]:
+        stale_tag = name.endswith(".tar") and record[name]["from"]["of"][0] in {
+            part for want in wanted.values() for part in want["of"]
+        }
+        if stale_tag or not (dist / name).exists():
+            (dist / name).unlink(missing_ok=True)
+            del record[name]

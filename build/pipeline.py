@@ -1,0 +1,236 @@
+"""The order of the stages, for one platform or all: the only module that knows every stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from build import (
+    audit,
+    busybox,
+    cache,
+    command,
+    compress,
+    golang,
+    image,
+    layout,
+    log,
+    rootfs,
+    size,
+    sources,
+    tools,
+)
+from build.artifacts import Artifact, Rootfs
+from build.pins import Pin, pin, pins
+from build.targets import Target, targets
+from build.version import Release
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to build: platforms, release, way to compress; `whole` asks for the one index of all.
+
+    `offline` forbids the network, `check_size` makes an exceeded budget an error.
+    """
+
+    targets: Sequence[Target]
+    release: Release
+    compress: str = "upx"
+    offline: bool = False
+    whole: bool = False
+    check_size: bool = True
+
+
+@dataclass
+class Result:
+    """What was built: sizes, images and products; `ran` names the stages that were not cached."""
+
+    measures: list[size.Measure] = field(default_factory=list)
+    images: dict[str, cache.Entry] = field(default_factory=dict)
+    rootfs: dict[str, Rootfs] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+    written: list[str] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def release_of(tag_revision: int = 0) -> Release:
+    """Return the release for the pinned Tailscale; revision 0 is a build nobody released."""
+    return Release(Version(pin("tailscale").version), tag_revision)
+
+
+def _trees(offline: bool) -> Callable[[Pin], cache.Entry]:
+    return lambda wanted: sources.tree(wanted, offline=offline)
+
+
+def golang_inputs(offline: bool = False) -> golang.Inputs:
+    """Return what the Go stage starts from, for the repository's pins."""
+    return golang.Inputs(pin("tailscale"), pin("go"), _trees(offline), offline)
+
+
+def build(request: Request) -> Result:
+    """Build, audit and measure the requested images and bring dist/ up to date.
+
+    An object of the cache that turns out damaged is thrown away and made again. Raises the errors
+    of the stages, and GateFailed if an image is wrong or too large.
+    """
+    start = time.monotonic()
+    tools.require()
+    cache.prepare()
+    while True:
+        try:
+            result = _build_once(request)
+            break
+        except cache.Damaged as error:
+            log.warn(f"{error}; it is made again")
+            cache.discard_folder(error.folder)
+    result.seconds = time.monotonic() - start
+    if request.check_size:
+        size.require(result.measures)
+    return result
+
+
+def _build_once(request: Request) -> Result:
+    result = Result()
+    made = _compile_all(request, result)
+    history = size.recorded()
+    for target in request.targets:
+        binaries, applets = made[target.name]
+        files = rootfs.collect(binaries, applets)
+        epoch = pin("tailscale").epoch
+        entry = image.assemble(target, files, request.release, epoch)
+        result.ran += [] if entry.hit else [f"image {target.name}"]
+        result.rootfs[target.name] = files
+        result.images[target.name] = entry
+        result.measures += size.measure(target, files, history)
+    chosen = {target.name: target for target in request.targets}
+    result.record, result.written = layout.write(
+        result.images, chosen, request.release, _audit, whole=request.whole
+    )
+    return result
+
+
+def _audit(path: Path, chosen: dict[str, Target]) -> None:
+    """The gate that every product passes before it gets its name in dist/."""
+    if path.is_dir():
+        audit.require(audit.layout_faults(path, chosen), path.name)
+    else:
+        (target,) = chosen.values()
+        audit.require(audit.archive_faults(path, target), path.name)
+
+
+Made = dict[str, tuple[dict[str, Artifact], list[str]]]
+
+
+def _compile_all(request: Request, result: Result) -> Made:
+    """Run the stages that make binaries, side by side where they use different things.
+
+    One lane for the go command (it uses every core itself), one for make, one for UPX (one core).
+    """
+    inputs = golang_inputs(request.offline)
+    trees = inputs.trees
+    upx_pins = pin("upx"), pin("cmake"), pin("zig")
+    verified: list[bool] = []
+    with _lanes("go", "make", "pack") as (go_lane, make_lane, pack_lane):
+
+        def compile_go(target: Target) -> cache.Entry:
+            entry = golang.build(inputs, target, request.release, before=check_modules)
+            if not entry.hit:
+                audit.check_binary(entry.data / "tailscale.combined", target, go=True)
+            return _noted(entry, result, target)
+
+        def check_modules() -> None:
+            if not verified:
+                with cache.scratch() as scratch, log.step("all", "check Go modules"):
+                    golang.verify_modules(inputs, scratch)
+                verified.append(True)
+
+        def compile_c(target: Target) -> cache.Entry:
+            entry = busybox.build(target, pin("busybox"), pin("zig"), trees)
+            if not entry.hit:
+                audit.check_binary(entry.data / "busybox", target, go=False)
+            return _noted(entry, result, target)
+
+        def pack(made: Future[cache.Entry], name: str, target: Target) -> cache.Entry:
+            binary = made.result().artifact(name)
+            identity = f"{upx_pins[0].sha256} {upx_pins[2].sha256}"
+            entry = compress.compress(binary, target.name, request.compress, upx.result, identity)
+            return _noted(entry, result, target)
+
+        def make_upx() -> cache.Entry:
+            return compress.build_upx(*upx_pins, trees)
+
+        compiled = {t.name: go_lane.submit(compile_go, t) for t in request.targets}
+        upx = make_lane.submit(make_upx)
+        shells = {t.name: make_lane.submit(compile_c, t) for t in request.targets}
+        packed = {}
+        for target in request.targets:
+            name = target.name
+            packed[name] = {
+                "busybox": pack_lane.submit(pack, shells[name], "busybox", target),
+                "tailscale.combined": pack_lane.submit(
+                    pack, compiled[name], "tailscale.combined", target
+                ),
+            }
+        everything: list[Future[cache.Entry]] = [*compiled.values(), upx, *shells.values()]
+        everything += [future for pair in packed.values() for future in pair.values()]
+        _all_done(everything)
+        return {
+            name: (
+                {part: future.result().artifact(part) for part, future in pair.items()},
+                list(shells[name].result().facts["applets"]),
+            )
+            for name, pair in packed.items()
+        }
+
+
+def _noted(entry: cache.Entry, result: Result, target: Target) -> cache.Entry:
+    if not entry.hit:
+        result.ran.append(f"{entry.stage} {target.name}")
+    return entry
+
+
+def _all_done(futures: list[Future[cache.Entry]]) -> None:
+    """Wait for all; raise the first failure as soon as it happens."""
+    waiting = set(futures)
+    while waiting:
+        # A short timeout lets Ctrl-C be seen at once on every Python.
+        done, waiting = wait(waiting, timeout=0.2, return_when="FIRST_EXCEPTION")
+        for future in done:
+            future.result()
+
+
+@contextmanager
+def _lanes(*names: str) -> Iterator[list[ThreadPoolExecutor]]:
+    """Yield one single-thread executor per name; a failure ends what runs in all of them."""
+    lanes = [ThreadPoolExecutor(1, name) for name in names]
+    try:
+        yield lanes
+    except BaseException:
+        for lane in lanes:
+            lane.shutdown(wait=False, cancel_futures=True)
+        command.stop_all()
+        raise
+    finally:
+        for lane in lanes:
+            lane.shutdown(wait=True)
+        command.resume()
+
+
+def fetch(offline: bool = False) -> list[Pin]:
+    """Download and unpack every pin, and the Go modules of every platform."""
+    for wanted in pins().values():
+        sources.tree(wanted, offline=offline)
+    inputs = golang_inputs()
+    with cache.scratch() as scratch:
+        for target in targets().values():
+            with log.step(target.name, "Go modules"):
+                golang.fetch_modules(inputs, target, scratch)
+    return list(pins().values())

@@ -1,0 +1,305 @@
+"""The commands: options in, pipeline, tables out. `invoke --list` shows them."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from invoke import Context, Exit, task
+
+from build import (
+    cache,
+    errors,
+    features,
+    golang,
+    layout,
+    log,
+    paths,
+    pipeline,
+    report,
+    size,
+    sources,
+    targets,
+    tools,
+)
+from build.pins import pins
+from build.version import Release, parse_release
+
+ARCH_HELP = "platform, repeatable; also under its other names (armv7, arm/v7, linux/arm/v7, x86)"
+COMMON = {
+    "json": "print the result as JSON on standard output and nothing else",
+    "debug": "show a traceback when something fails",
+}
+
+
+def command(body: Callable[..., None]) -> Callable[..., None]:
+    """Turn errors into one message and the exit code of their kind."""
+
+    @functools.wraps(body)
+    def guarded(context: Context, *words: Any, **options: Any) -> None:
+        log.configure("quiet" if options.get("json") else "auto", details=options.get("why", False))
+        try:
+            with log.session():
+                body(context, *words, **options)
+        except errors.Error as error:
+            if options.get("debug"):
+                traceback.print_exc()
+            raise Exit(f"error: {error}", code=error.exit_code) from None
+        except KeyboardInterrupt:
+            raise Exit("interrupted", code=errors.INTERRUPTED) from None
+
+    return guarded
+
+
+def _release(tag: str) -> Release:
+    release = parse_release(tag) if tag else pipeline.release_of()
+    if release.tailscale != pipeline.release_of().tailscale:
+        raise errors.UserError(
+            f"{release.tag} is not a release of the pinned Tailscale",
+            why=f"build/data/pins.toml pins {pipeline.release_of().tailscale}",
+            cure="check out the commit that the tag is on",
+        )
+    return release
+
+
+def _build(
+    arch: list[str], *, whole: bool, release: str, compress: str, offline: bool, json: bool
+) -> None:
+    request = pipeline.Request(
+        targets=targets.select(arch),
+        release=_release(release),
+        compress=compress,
+        offline=offline,
+        whole=whole,
+        check_size=False,
+    )
+    result = pipeline.build(request)
+    products = {
+        name: {key: value for key, value in row.items() if key not in ("from", "files")}
+        for name, row in result.record.items()
+    }
+    if json:
+        report.print_json(
+            {
+                "release": request.release.tag,
+                "sizes": report.size_rows(result.measures),
+                "products": products,
+                "ran": result.ran,
+                "seconds": round(result.seconds, 3),
+            }
+        )
+    else:
+        report.sizes(result.measures, request.release.tag)
+        for name, row in products.items():
+            what = row.get("index") or f"sha256:{row['sha256']}"
+            print(f"{paths.dist_dir().name}/{name}  {what}")
+        ran = f"{len(result.ran)} stages ran" if result.ran else "nothing to do"
+        print(f"{ran}, {result.seconds:.1f} s")
+    if compress == "upx":
+        # The budgets are for flash; who asks for an uncompressed image trades it for RAM.
+        size.require(result.measures)
+
+
+BUILD_HELP = {
+    "release": "full tag to stamp, such as v1.102.5-mt.1 (default: mt.0, a build nobody released)",
+    "compress": "upx (least flash) or none (least RAM, quicker start)",
+    "offline": "use only what is in the cache or in $MT_SOURCES",
+    "why": "say for each stage which of its inputs changed",
+    **COMMON,
+}
+
+
+@task(help={"arch": ARCH_HELP, **BUILD_HELP}, iterable=["arch"])
+@command
+def build(c, arch, release="", compress="upx", offline=False, why=False, json=False, debug=False):
+    """Build the image of one platform (or several) into dist/."""
+    if not arch:
+        raise errors.UserError(
+            "which platform?", cure="--arch arm64, for example; `invoke build-all` builds them all"
+        )
+    _build(arch, whole=False, release=release, compress=compress, offline=offline, json=json)
+
+
+@task(help=BUILD_HELP)
+@command
+def build_all(c, release="", compress="upx", offline=False, why=False, json=False, debug=False):
+    """Build the images of all platforms, and one OCI layout with an index of them, into dist/."""
+    _build([], whole=True, release=release, compress=compress, offline=offline, json=json)
+
+
+@task(name="features", help=COMMON)
+@command
+def features_(c, json=False, debug=False):
+    """Show each upstream feature: in or out, why, and what pulled it in."""
+    inputs = pipeline.golang_inputs()
+    version = inputs.tailscale.version
+    found = features.resolve(golang.graph(inputs), features.load_verdicts(), version)
+    if json:
+        report.print_json([vars(row) for row in found.rows])
+    else:
+        report.feature_table(found, version)
+
+
+@task(help={"arch": ARCH_HELP, **COMMON})
+@command
+def tags(c, arch="", json=False, debug=False):
+    """Print the exact Go build tags, after upstream's own tool agreed to them."""
+    if arch:
+        targets.target(arch)  # the tags are the same for every platform; the name must be one
+    found = golang.tags(pipeline.golang_inputs())
+    if json:
+        report.print_json(found)
+    else:
+        print(",".join(found))
+
+
+@task(name="pins", help=COMMON)
+@command
+def pins_(c, json=False, debug=False):
+    """List everything that comes from outside: version, size, sha256, licence, why."""
+    rows = [sources.overview(pin) for pin in pins().values()]
+    if json:
+        report.print_json(rows)
+        return
+    report.table(
+        "Pins",
+        ("name", "version", ">bytes", "sha256", "licence", "cached", "why"),
+        [
+            (
+                row["name"],
+                row["version"],
+                f"{row['size']:,}",
+                row["sha256"][:16],
+                row["licence"],
+                "yes" if row["cached"] else "no",
+                row["why"],
+            )
+            for row in rows
+        ],
+    )
+
+
+@task(help={"offline": "only check what is there", **COMMON})
+@command
+def fetch(c, offline=False, json=False, debug=False):
+    """Download and verify all sources and Go modules; builds then work with --offline."""
+    pipeline.fetch(offline)
+    rows = [sources.overview(pin) for pin in pins().values()]
+    if json:
+        report.print_json(rows)
+    else:
+        total = sum(row["size"] for row in rows)
+        print(f"{len(rows)} sources, {total:,} B, are in {paths.cache_dir()}")
+
+
+@task(
+    name="size",
+    iterable=["arch"],
+    help={
+        "arch": ARCH_HELP,
+        "check": "exit with 3 if a budget is exceeded",
+        "record": "record the sizes under this release tag in build/data/sizes.json",
+        **COMMON,
+    },
+)
+@command
+def size_(c, arch, check=False, record="", json=False, debug=False):
+    """Show the size of each component against its budget, building what is not in the cache."""
+    release = _release(record)
+    request = pipeline.Request(targets.select(arch), release, check_size=False, whole=not arch)
+    result = pipeline.build(request)
+    if json:
+        report.print_json(report.size_rows(result.measures))
+    else:
+        report.sizes(result.measures, release.tag)
+    if check:
+        size.require(result.measures)
+    if record:
+        size.record(release.tag, result.measures)
+
+
+@task(help={"arch": ARCH_HELP, **COMMON})
+@command
+def inspect(c, arch, json=False, debug=False):
+    """Show what is in a platform's image: digests, configuration, layers, files."""
+    target = targets.target(arch)
+    request = pipeline.Request([target], pipeline.release_of(), check_size=False)
+    report.image_contents(pipeline.build(request).images[target.name], as_json=json)
+
+
+@task(help=COMMON)
+@command
+def doctor(c, json=False, debug=False):
+    """Check what this machine has and lacks for a build, all at once, each with its cure."""
+    found = tools.examine()
+    if json:
+        report.print_json([vars(row) for row in found])
+    else:
+        report.findings(found)
+    if not all(row.ok for row in found):
+        raise Exit("", code=errors.UserError.exit_code)
+
+
+@task(
+    name="cache",
+    help={
+        "list": "list the objects (the default)",
+        "prune": "delete what was not used for --days",
+        "days": "days for --prune (default 14; 0 empties the cache of objects)",
+        **COMMON,
+    },
+)
+@command
+def cache_(c, list=False, prune=False, days=14.0, json=False, debug=False):
+    """List or prune the cache that all checkouts share."""
+    if prune:
+        count, freed = cache.prune(float(days))
+        if json:
+            report.print_json({"removed": count, "bytes": freed})
+        else:
+            print(f"removed {count} objects, {freed / 1e6:,.1f} MB")
+        return
+    rows = cache.listing()
+    if json:
+        keys = ("stage", "key", "size", "idle_seconds", "for")
+        report.print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        return
+    report.table(
+        str(paths.cache_dir()),
+        ("stage", "for", ">MB", ">days idle", "key"),
+        [
+            (stage, about, f"{size / 1e6:,.1f}", f"{idle / 86400:.1f}", key[:16])
+            for stage, key, size, idle, about in rows
+        ],
+    )
+
+
+@task(help=COMMON)
+@command
+def clean(c, json=False, debug=False):
+    """Delete dist/ and work/ of this checkout; the shared cache stays."""
+    removed = []
+    for folder, mark in ((paths.dist_dir(), layout.RECORD), (paths.work_dir(), None)):
+        if not folder.exists():
+            continue
+        inside = folder.is_relative_to(paths.ROOT)
+        if not inside and (mark is None or not (folder / mark).exists()):
+            raise errors.UserError(
+                f"{folder} is not deleted",
+                why="it lies outside the checkout and does not look like a build's output",
+                cure="delete it yourself if it should go",
+            )
+        shutil.rmtree(folder)
+        removed.append(str(folder))
+    if json:
+        report.print_json(removed)
+    else:
+        print("\n".join(f"deleted {path}" for path in removed) or "nothing to delete")
+
+
+if sys.version_info < tools.LOWEST_PYTHON:
+    raise SystemExit("error: this needs Python 3.11 or newer; run ./dev with one")
