@@ -205,7 +205,11 @@ def obtain(stage: str, label: str, inputs: Inputs, build: Builder, *, title: str
 
 
 def _store(stage: str, key: str, inputs: Inputs, facts: dict[str, Any], out: Path) -> Entry:
-    meta = {"inputs": dict(inputs), "facts": facts, "files": digest.tree_manifest(out)}
+    meta: dict[str, Any] = {
+        "inputs": dict(inputs),
+        "facts": facts,
+        "files": digest.tree_manifest(out),
+    }
     meta["seal"] = digest.of_json(meta)
     with (out.parent / "meta.json").open("wb") as stream:
         stream.write(json.dumps(meta, indent=1, sort_keys=True).encode())

@@ -45,7 +45,7 @@ def tree_manifest(root: Path) -> dict[str, str]:
             for entry in entries:
                 name = entry.path[prefix:]
                 if entry.is_symlink():
-                    found[name] = f"-> {os.readlink(entry.path)}"
+                    found[name] = f"-> {Path(entry.path).readlink()}"
                 elif entry.is_dir(follow_symlinks=False):
                     stack.append(entry.path)
                 else:

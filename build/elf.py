@@ -50,7 +50,7 @@ def read(path: Path) -> ElfFacts:
                     interpreter = segment.get_interp_name()
                 elif isinstance(segment, DynamicSegment):
                     tags = segment.iter_tags("DT_NEEDED")
-                    needed = [str(tag.needed) for tag in tags]
+                    needed = [str(getattr(tag, "needed", "")) for tag in tags]
             flags = elf.header["e_flags"] if elf.header["e_machine"] == "EM_ARM" else 0
             hard = "hard" if flags & EF_ARM_ABI_FLOAT_HARD else "none"
             return ElfFacts(

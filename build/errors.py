@@ -22,6 +22,7 @@ class Error(Exception):
         self.cure = cure
 
     def __str__(self) -> str:
+        """Return the whole message: what, why, cure."""
         lines = [self.what]
         if self.why:
             lines.append(f"  why:  {self.why}")

@@ -237,7 +237,7 @@ def fetch_modules(inputs: Inputs, target: Target, scratch: Path) -> int:
 
 
 def verify_modules(inputs: Inputs, scratch: Path) -> None:
-    """Compare the downloaded modules with go.sum. Raises BuildFailed naming one that was altered."""
+    """Compare the downloaded modules with go.sum. Raises BuildFailed naming an altered one."""
     record = work_dir() / "tags" / "verify.log"
     go(
         inputs,

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,7 +162,7 @@ def _replace(fresh: Path, place: Path) -> None:
         # A directory cannot be renamed over another: the old one steps aside for an instant.
         old = fresh.parent / f"{place.name}.old"
         place.rename(old)
-    os.rename(fresh, place)
+    fresh.rename(place)
 
 
 def _forget(dist: Path, record: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ def image_contents(entry: cache.Entry, *, as_json: bool) -> None:
     manifest_digest = entry.facts["manifest"]["digest"]
     manifest = json.loads(blobs[manifest_digest.split(":")[1]].read_bytes())
     config = json.loads(blobs[manifest["config"]["digest"].split(":")[1]].read_bytes())
-    files = []
+    files: list[dict[str, Any]] = []
     with tarfile.open(entry.data / "archive.tar") as archive:
         (name,) = [member.name for member in archive if member.name.endswith("/layer.tar")]
         stream = archive.extractfile(name)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from build import archives, cache, command, digest, log
-from build.errors import SourceError
+from build.errors import BuildFailed, SourceError
 from build.paths import PATCHES, work_dir
 from build.pins import Pin, pin
 
@@ -200,7 +200,7 @@ def _by_client(wanted: Pin, out: Path, argv: list[str], product: str, env: dict[
             command.run(
                 here, what=f"fetching {wanted.title}", log_file=record, env=variables, cwd=room
             )
-        except command.BuildFailed as error:
+        except BuildFailed as error:
             failure = error
         # The go command refuses a module that needs a newer Go, but has it by then.
         if (found := room / product).is_file():

@@ -33,6 +33,7 @@ class Target:
     budget_busybox: int
 
     def __hash__(self) -> int:
+        """Hash by name, which is unique; `go_env` itself cannot be hashed."""
         return hash(self.name)
 
 
@@ -44,7 +45,9 @@ def _target(name: str, row: dict[str, Any]) -> Target:
             why=f"missing or unknown: {', '.join(sorted(wrong))}",
             cure="the glossary at the top of the file names every key",
         )
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in row.items()
+    }
     return Target(name=name, **values)
 
 
