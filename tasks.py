@@ -135,9 +135,9 @@ def build_all(c, release="", compress="upx", offline=False, why=False, json=Fals
 @command
 def features_(c, json=False, debug=False):
     """Show each upstream feature: in or out, why, and what pulled it in."""
-    inputs = pipeline.golang_inputs()
-    version = inputs.tailscale.version
-    found = features.resolve(golang.graph(inputs), features.load_verdicts(), version)
+    go = pipeline.go_command()
+    version = go.tailscale.version
+    found = features.resolve(golang.graph(go), features.load_verdicts(), version)
     if json:
         report.print_json([vars(row) for row in found.rows])
     else:
@@ -150,7 +150,7 @@ def tags(c, arch="", json=False, debug=False):
     """Print the exact Go build tags, after upstream's own tool agreed to them."""
     if arch:
         targets.target(arch)  # the tags are the same for every platform; the name must be one
-    found = golang.tags(pipeline.golang_inputs())
+    found = golang.tags(pipeline.go_command())
     if json:
         report.print_json(found)
     else:

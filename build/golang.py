@@ -11,16 +11,24 @@ from typing import Any
 
 from packaging.version import Version
 
-from build import archives, cache, command, digest, features, tools
+from build import archives, cache, digest, features
 from build.errors import BuildFailed
-from build.paths import PATCHES, cache_dir, work_dir
-from build.pins import Pin
+from build.gotool import Go
+from build.paths import PATCHES, work_dir
 from build.targets import Target
 from build.version import Release
 
-Trees = Callable[[Pin], cache.Entry]
-
 PACKAGE = "./cmd/tailscaled"
+ROOTS_TAG = "mt_roots"
+"""Build tag of our file that puts the CA roots into the binary."""
+
+
+@dataclass(frozen=True)
+class Linker:
+    """Another linker than the toolchain's: what stands for it in keys, and how to get it."""
+
+    identity: str
+    build: Callable[[], cache.Entry]
 
 
 @dataclass(frozen=True)
@@ -28,90 +36,21 @@ class Recipe:
     """How the compiler is called: what a comparison with another recipe varies.
 
     `gcflags` goes to the compiler of all packages, `ldflags` to the linker beside the version
-    stamps, `tags` are added to those of the features.
+    stamps, `tags` are added to those of the features. `lean` links without line tables, `roots`
+    puts the Mozilla CA set into the binary.
     """
 
     name: str
     gcflags: tuple[str, ...] = ()
     ldflags: tuple[str, ...] = ("-s", "-w")
     tags: tuple[str, ...] = ()
+    lean: bool = True
+    roots: bool = True
 
 
-OURS = Recipe("ours", gcflags=("-l",))
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What every step here starts from: the pins of Tailscale and Go, and how to get their trees.
-
-    `offline` keeps the go command from asking its module proxy.
-    """
-
-    tailscale: Pin
-    go: Pin
-    trees: Trees
-    offline: bool = False
-
-    @property
-    def go_version(self) -> str:
-        """The toolchain's version, such as 1.26.8, out of its module version."""
-        match = re.search(r"go(\d+(?:\.\d+)+)", self.go.version)
-        if not match:
-            raise BuildFailed(f"the Go pin's version {self.go.version} names no Go release")
-        return match[1]
-
-
-def environment(inputs: Inputs, scratch: Path, target: Target | None = None) -> dict[str, str]:
-    """Return the environment of a go command; without a target it works for this machine."""
-    env = tools.clean_environment(scratch)
-    shared = cache_dir()
-    env |= {
-        "PATH": f"{inputs.trees(inputs.go).data}/bin:{env['PATH']}",
-        "GOROOT": str(inputs.trees(inputs.go).data),
-        "GOMODCACHE": str(shared / "gomod"),
-        "GOCACHE": str(shared / "gocache"),
-        "GOPATH": str(scratch / "gopath"),
-        "GOENV": "off",
-        "GOTOOLCHAIN": "local",
-        "GOTELEMETRY": "off",
-        "GOWORK": "off",
-        "GOFLAGS": "-mod=readonly -modcacherw -buildvcs=false",
-        "CGO_ENABLED": "0",
-    }
-    network = {} if inputs.offline else command.network_environment()
-    network.pop("HOME", None)
-    env |= network
-    if inputs.offline:
-        # Modules are checked against the go.sum of Tailscale's own zip, which the pin covers.
-        env["GOPROXY"] = "off"
-    if target:
-        env |= {"GOOS": "linux", "GOARCH": target.goarch, **target.go_env}
-    return env
-
-
-def go(
-    inputs: Inputs,
-    words: list[str],
-    *,
-    what: str,
-    record: Path,
-    scratch: Path,
-    target: Target | None = None,
-    append: bool = False,
-) -> str:
-    """Run the pinned go command inside Tailscale's source tree and return its output."""
-    cure = ""
-    if inputs.offline:
-        cure = "if a module is missing: run `invoke fetch` once with a network"
-    return command.run(
-        [str(inputs.trees(inputs.go).data / "bin" / "go"), *words],
-        what=what,
-        log_file=record,
-        env=environment(inputs, scratch, target),
-        cwd=inputs.trees(inputs.tailscale).data,
-        cure=cure,
-        append=append,
-    )
+OURS = Recipe("ours")
+UPSTREAM = Recipe("upstream", gcflags=("-l",), lean=False, roots=False)
+"""What the design that we follow does: no inlining, stock linker, a CA file beside the binary."""
 
 
 def check_go_version(go_mod: str, go_version: str) -> None:
@@ -125,13 +64,13 @@ def check_go_version(go_mod: str, go_version: str) -> None:
         )
 
 
-def graph(inputs: Inputs) -> dict[str, features.Feature]:
+def graph(go: Go) -> dict[str, features.Feature]:
     """Return the feature graph of the pinned Tailscale."""
-    source = inputs.trees(inputs.tailscale).data / "feature" / "featuretags" / "featuretags.go"
+    source = go.source / "feature" / "featuretags" / "featuretags.go"
     return features.parse_graph(source.read_text())
 
 
-def tags(inputs: Inputs) -> list[str]:
+def tags(go: Go) -> list[str]:
     """Return the Go build tags of our features, after upstream's own tool agreed to them.
 
     Raises BuildFailed if `cmd/featuretags --min --add=…`, given the same features with all that
@@ -140,21 +79,21 @@ def tags(inputs: Inputs) -> list[str]:
     verdicts = features.load_verdicts()
     key = {
         "name": "tags",
-        "tailscale": inputs.tailscale.sha256,
-        "go": inputs.go.sha256,
+        "tailscale": go.tailscale.sha256,
+        "go": go.go.sha256,
         "verdicts": {name: [v.verdict, v.since] for name, v in verdicts.features.items()},
         "edges": [[edge.source, edge.to] for edge in verdicts.edges],
     }
 
     def build(out: Path, scratch: Path) -> dict[str, Any]:
-        go_mod = (inputs.trees(inputs.tailscale).data / "go.mod").read_text()
-        check_go_version(go_mod, inputs.go_version)
-        resolution = features.resolve(graph(inputs), verdicts, inputs.tailscale.version)
+        go_mod = (go.source / "go.mod").read_text()
+        check_go_version(go_mod, go.version)
+        resolution = features.resolve(graph(go), verdicts, go.tailscale.version)
         record = work_dir() / "tags" / "featuretags.log"
         wanted = [row.name for row in resolution.rows if row.verdict == "in"]
         own = [edge.to for edge in verdicts.edges if edge.source in resolution.included]
         words = ["run", "./cmd/featuretags", "--min", f"--add={','.join([*wanted, *own])}"]
-        printed = go(inputs, words, what="upstream's featuretags", record=record, scratch=scratch)
+        printed = go.run(words, what="upstream's featuretags", record=record, scratch=scratch)
         theirs = printed.strip().split("\n")[-1].split(",")
         if sorted(theirs) != sorted(resolution.tags):
             differing = sorted(set(theirs) ^ set(resolution.tags))
@@ -169,80 +108,84 @@ def tags(inputs: Inputs) -> list[str]:
     return list(entry.facts["tags"])
 
 
-def stamps(inputs: Inputs, release: Release) -> list[str]:
+def stamps(go: Go, release: Release) -> list[str]:
     """Return the -X options that say which version this is.
 
     Without them a build outside git calls itself `<version>-ERR-BuildInfo`.
     """
     package = "tailscale.com/version"
     return [
-        f"-X {package}.shortStamp={inputs.tailscale.version}",
+        f"-X {package}.shortStamp={go.tailscale.version}",
         f"-X {package}.longStamp={release.long}",
     ]
 
 
 def compile_words(
-    inputs: Inputs, recipe: Recipe, build_tags: list[str], release: Release, output: Path
+    go: Go, recipe: Recipe, build_tags: list[str], release: Release, output: Path
 ) -> list[str]:
     """Return the arguments of `go` that make the binary."""
-    ldflags = " ".join([*recipe.ldflags, *stamps(inputs, release)])
-    words = ["build", "-trimpath", f"-tags={','.join([*build_tags, *recipe.tags])}"]
+    ldflags = " ".join([*recipe.ldflags, *stamps(go, release)])
+    all_tags = [*build_tags, *recipe.tags, *([ROOTS_TAG] if recipe.roots else [])]
+    words = ["build", "-trimpath", f"-tags={','.join(all_tags)}"]
     if recipe.gcflags:
         words.append(f"-gcflags=all={shlex.join(recipe.gcflags)}")
     return [*words, f"-ldflags={ldflags}", "-o", str(output), PACKAGE]
 
 
 def build(
-    inputs: Inputs,
+    go: Go,
     target: Target,
     release: Release,
     recipe: Recipe = OURS,
+    linker: Linker | None = None,
     before: Callable[[], None] = lambda: None,
 ) -> cache.Entry:
     """Return the object with `tailscale.combined` for a platform.
 
-    `before` is called if it has to be compiled. Raises BuildFailed if the go command fails.
+    `linker` is needed for a lean recipe; `before` is called if the binary has to be compiled.
+    Raises BuildFailed if the go command fails.
     """
-    build_tags = tags(inputs)
+    lean = linker if recipe.lean else None
+    build_tags = tags(go)
     nowhere = Path("OUT")
     key = {
         "name": "tailscaled",
         "target": target.name,
-        "tailscale": inputs.tailscale.sha256,
+        "tailscale": go.tailscale.sha256,
         "patches": digest.of_json(archives.patches_identity(PATCHES / "tailscale")),
-        "go": inputs.go.sha256,
+        "go": go.go.sha256,
         "environment": {"GOARCH": target.goarch, **target.go_env},
-        "command": compile_words(inputs, recipe, build_tags, release, nowhere),
+        "linker": lean.identity if lean else "",
+        "command": compile_words(go, recipe, build_tags, release, nowhere),
     }
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
         before()
         record = work_dir() / target.name / "golang.log"
         what = f"tailscaled for {target.name}"
-        words = compile_words(inputs, recipe, build_tags, release, out / "tailscale.combined")
-        go(inputs, words, what=what, record=record, scratch=scratch, target=target)
+        words = compile_words(go, recipe, build_tags, release, out / "tailscale.combined")
+        if lean:
+            tool = lean.build()
+            link, toolexec = (cache.checked(tool.artifact(n)) for n in ("link", "toolexec"))
+            words.insert(1, f"-toolexec={toolexec} {link}")
+        go.run(words, what=what, record=record, scratch=scratch, target=target)
         return {}
 
-    title = f"tailscaled {inputs.tailscale.version}"
+    title = f"tailscaled {go.tailscale.version}"
     return cache.obtain("golang", target.name, key, make, title=title)
 
 
-def fetch_modules(inputs: Inputs, target: Target, scratch: Path) -> int:
+def fetch_modules(go: Go, target: Target, scratch: Path) -> int:
     """Download every module that a build for the platform reads; returns the number of packages."""
-    online = replace(inputs, offline=False)
-    words = ["list", "-deps", f"-tags={','.join(tags(online))}", PACKAGE]
+    online = replace(go, offline=False)
+    words = ["list", "-deps", f"-tags={','.join([*tags(online), ROOTS_TAG])}", PACKAGE]
     record = work_dir() / target.name / "modules.log"
     what = f"modules for {target.name}"
-    return len(go(online, words, what=what, record=record, scratch=scratch, target=target).split())
+    printed = online.run(words, what=what, record=record, scratch=scratch, target=target)
+    return len(printed.split())
 
 
-def verify_modules(inputs: Inputs, scratch: Path) -> None:
+def verify_modules(go: Go, scratch: Path) -> None:
     """Compare the downloaded modules with go.sum. Raises BuildFailed naming an altered one."""
     record = work_dir() / "tags" / "verify.log"
-    go(
-        inputs,
-        ["mod", "verify"],
-        what="checking the Go modules",
-        record=record,
-        scratch=scratch,
-    )
+    go.run(["mod", "verify"], what="checking the Go modules", record=record, scratch=scratch)

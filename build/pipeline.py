@@ -21,6 +21,7 @@ from build import (
     golang,
     image,
     layout,
+    linker,
     log,
     rootfs,
     size,
@@ -28,6 +29,7 @@ from build import (
     tools,
 )
 from build.artifacts import Artifact, Rootfs
+from build.gotool import Go
 from build.pins import Pin, pin, pins
 from build.targets import Target, targets
 from build.version import Release
@@ -70,9 +72,14 @@ def _trees(offline: bool) -> Callable[[Pin], cache.Entry]:
     return lambda wanted: sources.tree(wanted, offline=offline)
 
 
-def golang_inputs(offline: bool = False) -> golang.Inputs:
-    """Return what the Go stage starts from, for the repository's pins."""
-    return golang.Inputs(pin("tailscale"), pin("go"), _trees(offline), offline)
+def go_command(offline: bool = False) -> Go:
+    """Return the go command and sources that the repository pins."""
+    return Go(pin("tailscale"), pin("go"), _trees(offline), offline)
+
+
+def lean_linker(go: Go) -> golang.Linker:
+    """Return the linker without line tables, for the Go stage."""
+    return golang.Linker(linker.identity(go), lambda: linker.build(go))
 
 
 def build(request: Request) -> Result:
@@ -134,14 +141,15 @@ def _compile_all(request: Request, result: Result) -> Made:
 
     One lane for the go command (it uses every core itself), one for make, one for UPX (one core).
     """
-    inputs = golang_inputs(request.offline)
-    trees = inputs.trees
+    go = go_command(request.offline)
+    trees = go.trees
+    lean = lean_linker(go)
     upx_pins = pin("upx"), pin("cmake"), pin("zig")
     verified: list[bool] = []
     with _lanes("go", "make", "pack") as (go_lane, make_lane, pack_lane):
 
         def compile_go(target: Target) -> cache.Entry:
-            entry = golang.build(inputs, target, request.release, before=check_modules)
+            entry = golang.build(go, target, request.release, linker=lean, before=check_modules)
             if not entry.hit:
                 audit.check_binary(entry.data / "tailscale.combined", target, go=True)
             return _noted(entry, result, target)
@@ -149,7 +157,7 @@ def _compile_all(request: Request, result: Result) -> Made:
         def check_modules() -> None:
             if not verified:
                 with cache.scratch() as scratch, log.step("all", "check Go modules"):
-                    golang.verify_modules(inputs, scratch)
+                    golang.verify_modules(go, scratch)
                 verified.append(True)
 
         def compile_c(target: Target) -> cache.Entry:
@@ -228,9 +236,9 @@ def fetch(offline: bool = False) -> list[Pin]:
     """Download and unpack every pin, and the Go modules of every platform."""
     for wanted in pins().values():
         sources.tree(wanted, offline=offline)
-    inputs = golang_inputs()
+    go = go_command()
     with cache.scratch() as scratch:
         for target in targets().values():
             with log.step(target.name, "Go modules"):
-                golang.fetch_modules(inputs, target, scratch)
+                golang.fetch_modules(go, target, scratch)
     return list(pins().values())

@@ -1,5 +1,7 @@
 // Part of mikrotik-tailscale. SPDX-License-Identifier: BSD-3-Clause
 
+//go:build mt_roots
+
 package main
 
 // The Mozilla CA set inside the binary: half the flash of a PEM file. Go uses it only where it
