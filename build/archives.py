@@ -106,7 +106,8 @@ def apply_patch(tree: Path, patch: Path) -> list[str]:
 
     changed = []
     for diff in whatthepatch.parse_patch(patch.read_text()):
-        name = PurePosixPath(diff.header.new_path).relative_to("b")
+        # The parser drops the a/ and b/ prefixes itself.
+        name = PurePosixPath(diff.header.new_path)
         place = tree / name
         try:
             lines = place.read_text().split("\n")

@@ -16,7 +16,7 @@ from build.errors import BuildFailed
 from build.gotool import Go
 from build.paths import PATCHES, work_dir
 
-FOLDER = PATCHES / "go"
+FOLDER = PATCHES / "linker"
 SUMS = FOLDER / "SHA256SUMS"
 
 
@@ -41,10 +41,10 @@ def check_known(root: Path) -> None:
             faults.append(f"{name}: wanted sha256={sha256}, got {got}")
     if faults:
         raise BuildFailed(
-            "this Go toolchain is not the one that patches/go was made for",
+            "this Go toolchain is not the one that patches/linker was made for",
             why="; ".join(faults),
             cure="compare the new file with the patch, make the patch again, run the linker's "
-            "tests (nox -s linker), then renew patches/go/SHA256SUMS",
+            "tests (nox -s linker), then renew patches/linker/SHA256SUMS",
         )
 
 
