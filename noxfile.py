@@ -1,0 +1,115 @@
+"""Sessions that check this repository: `nox --list` shows them.
+
+Inside the project's own environment (`./dev nox …`) they use it as it is; elsewhere each makes its
+own from requirements.txt. Nothing of build/ is imported here: nox may run under another Python.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+ROOT = Path(__file__).resolve().parent
+INSIDE = Path(sys.prefix) == ROOT / ".venv"
+ARCHITECTURES = ("amd64", "arm64", "armv7", "armv5")
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.default_venv_backend = "none" if INSIDE else "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+
+
+def prepare(session: nox.Session) -> None:
+    """Install the locked packages, unless the session runs where they are already."""
+    if not INSIDE:
+        session.install("--require-hashes", "--only-binary=:all:", "-r", "requirements.txt")
+
+
+def invoke(session: nox.Session, *words: str) -> None:
+    """Run one of our invoke tasks.
+
+    nox itself ends with 1 whatever failed. A gate's exit code 3 is passed on, after nox has run
+    the other sessions and printed its summary.
+    """
+    try:
+        session.run("invoke", *words, external=INSIDE)
+    except CommandFailed as error:
+        if "code 3" in str(error.reason):
+            atexit.register(_exit, 3)
+        raise
+
+
+def _exit(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, and that the lock belongs to pyproject.toml."""
+    prepare(session)
+    session.run("ruff", "check", ".", external=INSIDE)
+    session.run("ruff", "format", "--check", ".", external=INSIDE)
+    session.run("mypy", external=INSIDE)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The quick tests: no root, no network, nothing compiled. More words go to pytest."""
+    prepare(session)
+    marks = "not slow and not network and not root"
+    session.run("pytest", "-m", marks, *session.posargs, external=INSIDE)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The tests that build and run real things, through the cache."""
+    prepare(session)
+    session.run("pytest", "-m", "slow and not root", *session.posargs, external=INSIDE)
+
+
+@nox.session
+def network(session: nox.Session) -> None:
+    """The tests that ask the package registries."""
+    prepare(session)
+    session.run("pytest", "-m", "network", *session.posargs, external=INSIDE)
+
+
+@nox.session(name="size-check")
+@nox.parametrize("arch", ARCHITECTURES)
+def size_check(session: nox.Session, arch: str) -> None:
+    """Rebuild a platform through the cache and hold it against its budget (exit code 3)."""
+    prepare(session)
+    invoke(session, "build", "--arch", arch)
+
+
+@nox.session
+def reproducible(session: nox.Session) -> None:
+    """Build from a clone at another path with an empty cache and compare every byte.
+
+    `-- --arch armv5` for one platform, `-- --against dist` to compare with what is in dist/.
+    """
+    prepare(session)
+    session.run("python", "tests/reproducible.py", *session.posargs, external=INSIDE)
+
+
+@nox.session
+def overhead(session: nox.Session) -> None:
+    """What the pipeline adds to the commands it runs: a cold build against the same by hand."""
+    prepare(session)
+    session.run("python", "benchmarks/overhead.py", *session.posargs, external=INSIDE)
+
+
+@nox.session(venv_backend="venv")
+def lock(session: nox.Session) -> None:
+    """Renew requirements.txt from pyproject.toml."""
+    session.install("uv")
+    words = "uv pip compile --quiet --universal --python-version 3.11 --generate-hashes"
+    words += " --no-header --no-emit-index-url pyproject.toml -o requirements.txt"
+    session.run(*words.split(), *session.posargs)
