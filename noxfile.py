@@ -106,6 +106,13 @@ def overhead(session: nox.Session) -> None:
     session.run("python", "benchmarks/overhead.py", *session.posargs, external=INSIDE)
 
 
+@nox.session
+def sizes(session: nox.Session) -> None:
+    """The binary by upstream's recipe and by ours, both built here, in one table."""
+    prepare(session)
+    session.run("python", "benchmarks/size.py", *session.posargs, external=INSIDE)
+
+
 @nox.session(venv_backend="venv")
 def lock(session: nox.Session) -> None:
     """Renew requirements.txt from pyproject.toml."""

@@ -27,6 +27,11 @@ _OPTIONS = (
 )
 
 
+def identity(source: Pin, cmake: Pin, zig: Pin) -> str:
+    """Return what stands for the UPX that `build_upx` makes of these, in the keys of its output."""
+    return f"{source.sha256} {cmake.sha256} {zig.sha256}"
+
+
 def build_upx(source: Pin, cmake: Pin, zig: Pin, trees: Trees) -> cache.Entry:
     """Return the object with the `upx` program for this machine, static, built from the pin."""
     inputs = {

@@ -37,7 +37,8 @@ class Recipe:
 
     `gcflags` goes to the compiler of all packages, `ldflags` to the linker beside the version
     stamps, `tags` are added to those of the features. `lean` links without line tables, `roots`
-    puts the Mozilla CA set into the binary.
+    puts the Mozilla CA set into the binary. `features`, if given, are in and no others, whatever
+    they need: that is for showing what breaks.
     """
 
     name: str
@@ -46,11 +47,23 @@ class Recipe:
     tags: tuple[str, ...] = ()
     lean: bool = True
     roots: bool = True
+    features: tuple[str, ...] = ()
 
 
 OURS = Recipe("ours")
-UPSTREAM = Recipe("upstream", gcflags=("-l",), lean=False, roots=False)
-"""What the design that we follow does: no inlining, stock linker, a CA file beside the binary."""
+UPSTREAM = Recipe(
+    "upstream",
+    gcflags=("-l",),
+    lean=False,
+    roots=False,
+    features=tuple(
+        "advertiseexitnode advertiseroutes cli dns gro health ipnbus iptables listenrawdisco "
+        "netstack osrouter peerapiserver portmapper unixsocketidentity useexitnode "
+        "useroutes".split()
+    ),
+)
+"""What the design that we follow does: no inlining, stock linker, a CA file beside the binary, and
+its features without those that they need."""
 
 
 def check_go_version(go_mod: str, go_version: str) -> None:
@@ -147,6 +160,8 @@ def build(
     """
     lean = linker if recipe.lean else None
     build_tags = tags(go)
+    if recipe.features:
+        build_tags = features.tags_for(graph(go), set(recipe.features))
     nowhere = Path("OUT")
     key = {
         "name": "tailscaled",
@@ -159,9 +174,11 @@ def build(
         "command": compile_words(go, recipe, build_tags, release, nowhere),
     }
 
+    label = target.name if recipe == OURS else f"{target.name}-{recipe.name}"
+
     def make(out: Path, scratch: Path) -> dict[str, Any]:
         before()
-        record = work_dir() / target.name / "golang.log"
+        record = work_dir() / label / "golang.log"
         what = f"tailscaled for {target.name}"
         words = compile_words(go, recipe, build_tags, release, out / "tailscale.combined")
         if lean:
@@ -172,7 +189,9 @@ def build(
         return {}
 
     title = f"tailscaled {go.tailscale.version}"
-    return cache.obtain("golang", target.name, key, make, title=title)
+    if recipe != OURS:
+        title += f" ({recipe.name})"
+    return cache.obtain("golang", label, key, make, title=title)
 
 
 def fetch_modules(go: Go, target: Target, scratch: Path) -> int:

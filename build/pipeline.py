@@ -168,7 +168,7 @@ def _compile_all(request: Request, result: Result) -> Made:
 
         def pack(made: Future[cache.Entry], name: str, target: Target) -> cache.Entry:
             binary = made.result().artifact(name)
-            identity = f"{upx_pins[0].sha256} {upx_pins[2].sha256}"
+            identity = compress.identity(*upx_pins)
             entry = compress.compress(binary, target.name, request.compress, upx.result, identity)
             return _noted(entry, result, target)
 

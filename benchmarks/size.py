@@ -1,0 +1,65 @@
+"""Binary sizes: upstream's recipe and ours, built in one run from the same sources.
+
+Both sides are the pinned Tailscale and Go, compressed by the same UPX. Upstream's flash also holds
+a CA file; ours has the same roots inside the binary, so it is also built without them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from build import compress, golang, log, pipeline, report
+from build.pins import pin
+from build.targets import Target, select
+
+RECIPES = (golang.UPSTREAM, replace(golang.OURS, name="no-roots", roots=False), golang.OURS)
+
+
+def sizes(target: Target, recipe: golang.Recipe) -> tuple[int, int]:
+    """Return (raw, compressed) bytes of a platform's binary by a recipe."""
+    go = pipeline.go_command()
+    release = pipeline.release_of()
+    linker = pipeline.lean_linker(go)
+    made = golang.build(go, target, release, recipe, linker).artifact("tailscale.combined")
+    pins = pin("upx"), pin("cmake"), pin("zig")
+    packed = compress.compress(
+        made,
+        target.name if recipe == golang.OURS else f"{target.name}-{recipe.name}",
+        "upx",
+        lambda: compress.build_upx(*pins, go.trees),
+        compress.identity(*pins),
+    )
+    return made.size, packed.artifact("tailscale.combined").size
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--arch", action="append", default=[], help="platform; default all")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args()
+    log.configure("quiet" if options.json else "auto")
+    rows = []
+    with log.session():
+        for target in select(options.arch):
+            base = sizes(target, RECIPES[0])
+            for recipe in RECIPES:
+                raw, packed = sizes(target, recipe)
+                rows.append((target.name, recipe.name, raw, packed, packed / base[1]))
+    if options.json:
+        report.print_json(rows)
+        return 0
+    report.table(
+        "Size of the binary",
+        ("platform", "recipe", ">raw", ">compressed", ">of upstream's"),
+        [(name, recipe, f"{a:,}", f"{b:,}", f"{share:.1%}") for name, recipe, a, b, share in rows],
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
