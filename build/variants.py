@@ -11,9 +11,7 @@ from build.pins import pin
 from build.targets import Target
 
 
-def variant(
-    target: Target, recipe: golang.Recipe, *, offline: bool = False
-) -> tuple[Artifact, Artifact]:
+def build(target: Target, recipe: golang.Recipe) -> tuple[Artifact, Artifact]:
     """Return a platform's binary by another recipe than ours: (as linked, compressed by UPX).
 
     For comparisons: it goes into no image. Raises what the stages raise.
