@@ -16,7 +16,7 @@ import pytest
 from fakes.programs import calls, program
 from fakes.web import Answer, Web
 
-from build import cache, command, digest, golang, pipeline, sources
+from build import cache, command, digest, pipeline, sources
 from build.errors import SourceError
 from build.pins import Pin, pin
 
@@ -544,8 +544,8 @@ def test_the_real_go_and_a_folder(real_go, places: Path, own_pin, monkeypatch) -
 @pytest.mark.slow
 def test_an_altered_module_in_the_module_cache_is_named(real_go, places: Path) -> None:
     """`go mod verify` with the real toolchain on a copy of one module of the shared cache."""
-    inputs = pipeline.golang_inputs()
-    go = inputs.trees(inputs.go).data / "bin" / "go"
+    tool = pipeline.go_command()
+    go = tool.trees(tool.go).data / "bin" / "go"
     (places / "m").mkdir()
     (places / "m" / "go.mod").write_text(
         "module m\n\ngo 1.26\n\nrequire example.test/tiny v1.0.0\n"
@@ -558,7 +558,7 @@ def test_an_altered_module_in_the_module_cache_is_named(real_go, places: Path) -
     (proxy / "v1.0.0.mod").write_text("module example.test/tiny\n")
     (proxy / "v1.0.0.zip").write_bytes(MODULE)
     with cache.scratch() as scratch:
-        env = golang.environment(inputs, scratch) | {
+        env = tool.environment(scratch) | {
             "GOPROXY": f"file://{places}/proxy",
             "GOMODCACHE": str(places / "gomod"),
             "GONOSUMDB": "*",
