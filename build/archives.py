@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from build import digest
 from build.errors import BuildFailed
 
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 _EXECUTABLE = (b"\x7fELF", b"#!")
 
 
@@ -23,7 +27,7 @@ def _members(archive: Path) -> Iterator[tuple[str, bytes, str]]:
         return
     with tarfile.open(archive) as bundle:
         for member in bundle:
-            if member.isfile():
+            if member.isfile() or member.islnk():
                 stream = bundle.extractfile(member)
                 assert stream is not None
                 yield member.name, stream.read(), ""
@@ -49,18 +53,20 @@ def unpack(archive: Path, out: Path, strip: int) -> None:
             path = out.joinpath(*parts)
             if path.parent not in made:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                if not path.parent.resolve().is_relative_to(out.resolve()):
+                    raise BuildFailed(f"{archive.name} holds the path {name}, which leads outside")
                 made.add(path.parent)
             if link:
                 path.symlink_to(link)
             else:
                 path.write_bytes(content)
                 path.chmod(0o755 if content.startswith(_EXECUTABLE) else 0o644)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError) as error:
+    except (*_DAMAGED, EOFError, ValueError) as error:
         raise BuildFailed(f"{archive} cannot be unpacked", why=str(error)) from error
 
 
 def patch_files(folder: Path) -> list[Path]:
-    """Return all files of a patch folder, sorted, tests of ours excepted."""
+    """Return all files of a patch folder, sorted."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.rglob("*") if path.is_file())
@@ -107,6 +113,8 @@ def apply_patch(tree: Path, patch: Path) -> list[str]:
     changed = []
     for diff in whatthepatch.parse_patch(patch.read_text()):
         # The parser drops the a/ and b/ prefixes itself.
+        if diff.header is None or not diff.changes:
+            raise BuildFailed(f"patch {patch.name} holds a diff that names no file or no line")
         name = PurePosixPath(diff.header.new_path)
         place = tree / name
         try:

@@ -1,11 +1,13 @@
-"""SHA-256 of bytes, files, directory trees and JSON values."""
+"""SHA-256 of bytes, files, directory trees, JSON values and Go module zips."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
 import stat
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,13 @@ def canonical_json(value: Any) -> bytes:
 def of_json(value: Any) -> str:
     """Return the SHA-256 of the canonical JSON of `value`."""
     return of_bytes(canonical_json(value))
+
+
+def of_go_module(path: Path) -> str:
+    """Return the `h1:` sum of a module zip (golang.org/x/mod/sumdb/dirhash, Hash1)."""
+    with zipfile.ZipFile(path) as bundle:
+        lines = [f"{of_bytes(bundle.read(name))}  {name}\n" for name in sorted(bundle.namelist())]
+    return "h1:" + base64.b64encode(hashlib.sha256("".join(lines).encode()).digest()).decode()
 
 
 def tree_manifest(root: Path) -> dict[str, str]:

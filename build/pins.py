@@ -52,7 +52,9 @@ class Pin:
         return f"{self.name} {self.version}"
 
 
-def _pin(name: str, row: dict[str, Any], where: str) -> Pin:
+def _pin(name: str, row: Any, where: str) -> Pin:
+    if not isinstance(row, dict):
+        raise UserError(f"'{name}' in {where} is not a pin", why="it stands before the first [pin]")
     problems: list[str] = []
     if missing := _REQUIRED - row.keys():
         problems.append(f"lacks {', '.join(sorted(missing))}")
@@ -62,7 +64,7 @@ def _pin(name: str, row: dict[str, Any], where: str) -> Pin:
         problems.append(f"kind must be one of {', '.join(sorted(_KINDS))}")
     if not _SHA256.fullmatch(str(row.get("sha256", ""))):
         problems.append("sha256 must be 64 lower-case hex digits")
-    if not (isinstance(row.get("size"), int) and row.get("size", 0) > 0):
+    if type(row.get("size")) is not int or row["size"] <= 0:
         problems.append("size must be a positive number of bytes")
     needs = {"archive": "urls", "wheel": "package", "gomodule": "module"}.get(row.get("kind", ""))
     if needs and not row.get(needs):

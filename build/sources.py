@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import ssl
 import sys
@@ -23,6 +24,9 @@ from build.pins import Pin, pin
 
 ROUNDS = 3
 """How often all addresses of a pin are tried before giving up."""
+
+PAUSE = 0.5
+"""Seconds before the second round; each later one waits twice as long."""
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 
@@ -42,16 +46,17 @@ def fetch(wanted: Pin, *, offline: bool = False) -> Path:
     Raises SourceError if it cannot be had or is not what was pinned.
     """
     place = cached(wanted)
-    if place.is_file():
-        if not (fault := _fault(wanted, place)):
-            return place
-        log.warn(f"{place} is damaged ({fault}); it is fetched again")
-        place.unlink()
+    if place.is_file() and not _fault(wanted, place):
+        return place
     with cache.locked(f"download-{wanted.sha256}", wanted.title), cache.scratch() as folder:
+        # Another process may have fetched or mended it while this one waited.
+        if place.is_file() and (fault := _fault(wanted, place)):
+            log.warn(f"{place} is damaged ({fault}); it is fetched again")
+            place.unlink()
         if not place.is_file():
             fresh = folder / wanted.file
             _obtain(wanted, fresh, offline)
-            if fault := _fault(wanted, fresh):
+            if fault := _fault(wanted, fresh) or _fault_of_sum(wanted, fresh):
                 raise SourceError(
                     f"{wanted.title} is not what was pinned",
                     why=fault,
@@ -71,6 +76,13 @@ def _fault(wanted: Pin, path: Path) -> str:
         f"{wanted.file}: wanted size={wanted.size} sha256={wanted.sha256}, "
         f"got size={size} sha256={sha256}"
     )
+
+
+def _fault_of_sum(wanted: Pin, path: Path) -> str:
+    """Compare a Go module with its h1 sum, which ties the pin to the Go checksum database."""
+    if not wanted.h1 or (got := digest.of_go_module(path)) == wanted.h1:
+        return ""
+    return f"{wanted.file}: wanted {wanted.h1}, got {got}"
 
 
 def _obtain(wanted: Pin, out: Path, offline: bool) -> None:
@@ -125,7 +137,7 @@ def _archive(wanted: Pin, out: Path, advance: log.Advance) -> None:
         if not addresses:
             break
         if attempt + 1 < ROUNDS:
-            time.sleep(0.5 * 2**attempt)
+            time.sleep(PAUSE * 2**attempt)
     raise SourceError(
         f"{wanted.title} could not be downloaded",
         why="; ".join(f"{address}: {why}" for address, why in outcomes.items()) or "no address",
@@ -179,13 +191,18 @@ def _network_phrase(error: Exception) -> str:
 def _attempts(wanted: Pin, folder: Path) -> Iterator[tuple[int, Path]]:
     for attempt in range(ROUNDS):
         if attempt:
-            time.sleep(0.5 * 2**attempt)
+            time.sleep(PAUSE * 2**attempt)
         room = folder / f"try{attempt}"
         room.mkdir()
         yield attempt, room
 
 
-_FINAL = ("404", "410", "403", "not found", "No matching distribution", "No such file", "HASHES")
+# What pip and go say where another try is useless. A port or a folder may well contain 404.
+_FINAL = re.compile(
+    r"(?<![\w:./-])(?:403|404|410)(?![\w.])|not found|no matching distribution|no such file|"
+    r"do not match the hashes",
+    re.IGNORECASE,
+)
 
 
 def _by_client(wanted: Pin, out: Path, argv: list[str], product: str, env: dict[str, str]) -> None:
@@ -206,8 +223,8 @@ def _by_client(wanted: Pin, out: Path, argv: list[str], product: str, env: dict[
         if (found := room / product).is_file():
             found.rename(out)
             return
-        text = record.read_text(errors="replace")
-        if attempt + 1 == ROUNDS or any(mark in text for mark in _FINAL):
+        said = record.read_text(errors="replace").partition("\n")[2]
+        if attempt + 1 == ROUNDS or _FINAL.search(said):
             raise SourceError(
                 f"{wanted.title} could not be fetched",
                 why=f"{failure.why if failure else 'the client brought no file'}",

@@ -74,5 +74,6 @@ def select(names: list[str]) -> list[Target]:
     """Return the targets named, without repeats, in the file's order; all of them for no name."""
     if not names:
         return list(targets().values())
-    chosen = {target(part).name for name in names for part in name.split(",") if part.strip()}
+    # An empty name is an error: `--arch "$unset"` must not build everything, nor nothing.
+    chosen = {target(part).name for name in names for part in name.split(",")}
     return [found for found in targets().values() if found.name in chosen]

@@ -9,7 +9,8 @@ from packaging.version import InvalidVersion, Version
 
 from build.errors import UserError
 
-_TAG = re.compile(r"v(?P<tailscale>\d+\.\d+\.\d+)-mt\.(?P<revision>0|[1-9]\d*)")
+_NUMBER = r"(?:0|[1-9][0-9]*)"
+_TAG = re.compile(rf"v(?P<tailscale>{_NUMBER}(?:\.{_NUMBER}){{2}})-mt\.(?P<revision>{_NUMBER})")
 
 
 @dataclass(frozen=True, order=True)
