@@ -20,11 +20,13 @@ from build import (
     log,
     paths,
     pipeline,
+    plots,
     report,
     size,
     sources,
     targets,
     tools,
+    variants,
 )
 from build.pins import pins
 from build.version import Release, parse_release
@@ -131,10 +133,26 @@ def build_all(c, release="", compress="upx", offline=False, why=False, json=Fals
     _build([], whole=True, release=release, compress=compress, offline=offline, json=json)
 
 
-@task(name="features", help=COMMON)
+@task(
+    name="features",
+    iterable=["only"],
+    help={
+        "cost": "show what each wanted feature costs, by building without it (minutes each, once)",
+        "arch": "platform for --cost (default arm64)",
+        "only": "limit --cost to this feature, repeatable",
+        **COMMON,
+    },
+)
 @command
-def features_(c, json=False, debug=False):
+def features_(c, only, cost=False, arch="arm64", json=False, debug=False):
     """Show each upstream feature: in or out, why, and what pulled it in."""
+    if cost:
+        costs = variants.feature_costs(targets.target(arch), only)
+        if json:
+            report.print_json(costs)
+        else:
+            report.cost_table(costs, arch)
+        return
     go = pipeline.go_command()
     version = go.tailscale.version
     found = features.resolve(golang.graph(go), features.load_verdicts(), version)
@@ -201,14 +219,28 @@ def fetch(c, offline=False, json=False, debug=False):
     iterable=["arch"],
     help={
         "arch": ARCH_HELP,
+        "by": "package or section: where the compressed binary's bytes are (default arch arm64)",
         "check": "exit with 3 if a budget is exceeded",
         "record": "record the sizes under this release tag in build/data/sizes.json",
         **COMMON,
     },
 )
 @command
-def size_(c, arch, check=False, record="", json=False, debug=False):
+def size_(c, arch, by="", check=False, record="", json=False, debug=False):
     """Show the size of each component against its budget, building what is not in the cache."""
+    if by:
+        if by not in ("package", "section"):
+            raise errors.UserError(
+                f"sizes cannot be shown by '{by}'",
+                cure="by package or section; by feature: `invoke features --cost`",
+            )
+        for target in targets.select(arch or ["arm64"]):
+            weights = variants.weights(target, by)
+            if json:
+                report.print_json([vars(weight) for weight in weights])
+            else:
+                report.weight_table(weights, by, target.name)
+        return
     release = _release(record)
     request = pipeline.Request(targets.select(arch), release, check_size=False, whole=not arch)
     result = pipeline.build(request)
@@ -220,6 +252,35 @@ def size_(c, arch, check=False, record="", json=False, debug=False):
         size.require(result.measures)
     if record:
         size.record(release.tag, result.measures)
+
+
+@task(help={"arch": "platform for the treemap (default arm64)", **COMMON})
+@command
+def chart(c, arch="arm64", json=False, debug=False):
+    """Draw dist/report.html: a treemap of the binary and the trend over recorded releases."""
+    target = targets.target(arch)
+    history = size.recorded()
+    parts = [
+        plots.treemap(
+            f"{target.name}: compressed bytes by package", variants.weights(target, "package")
+        ),
+        plots.bars(
+            f"{target.name}: compressed bytes by section",
+            {
+                w.name: w.compressed
+                for w in variants.weights(target, "section")
+                if w.compressed > 999
+            },
+        ),
+    ]
+    if history:
+        parts += [plots.trend(history, part) for part in (size.ROOTFS, "tailscale.combined")]
+    path = paths.dist_dir() / "report.html"
+    plots.write(path, f"Sizes of {pipeline.release_of().tag}", parts)
+    if json:
+        report.print_json({"report": str(path)})
+    else:
+        print(path)
 
 
 @task(help={"arch": ARCH_HELP, **COMMON})

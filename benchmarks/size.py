@@ -13,28 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from build import compress, golang, log, pipeline, report
-from build.pins import pin
-from build.targets import Target, select
+from build import golang, log, report, variants
+from build.targets import select
 
 RECIPES = (golang.UPSTREAM, replace(golang.OURS, name="no-roots", roots=False), golang.OURS)
-
-
-def sizes(target: Target, recipe: golang.Recipe) -> tuple[int, int]:
-    """Return (raw, compressed) bytes of a platform's binary by a recipe."""
-    go = pipeline.go_command()
-    release = pipeline.release_of()
-    linker = pipeline.lean_linker(go)
-    made = golang.build(go, target, release, recipe, linker).artifact("tailscale.combined")
-    pins = pin("upx"), pin("cmake"), pin("zig")
-    packed = compress.compress(
-        made,
-        target.name if recipe == golang.OURS else f"{target.name}-{recipe.name}",
-        "upx",
-        lambda: compress.build_upx(*pins, go.trees),
-        compress.identity(*pins),
-    )
-    return made.size, packed.artifact("tailscale.combined").size
 
 
 def main() -> int:
@@ -46,10 +28,10 @@ def main() -> int:
     rows = []
     with log.session():
         for target in select(options.arch):
-            base = sizes(target, RECIPES[0])
+            base = variants.build(target, RECIPES[0])[1].size
             for recipe in RECIPES:
-                raw, packed = sizes(target, recipe)
-                rows.append((target.name, recipe.name, raw, packed, packed / base[1]))
+                raw, packed = (made.size for made in variants.build(target, recipe))
+                rows.append((target.name, recipe.name, raw, packed, packed / base))
     if options.json:
         report.print_json(rows)
         return 0

@@ -6,10 +6,10 @@ import io
 import json
 import sys
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from build import cache, features, size, tools
+from build import cache, features, size, tools, weigh
 from build.digest import canonical_json
 
 
@@ -69,6 +69,30 @@ def feature_table(resolution: features.Resolution, version: str) -> None:
     count = len(resolution.included)
     title = f"Tailscale {version}: {count} of {len(rows)} features are in"
     table(title, ("feature", "", "needed by", "why"), rows)
+
+
+def weight_table(weights: Sequence[weigh.Weight], by: str, target: str) -> None:
+    """Print the parts of a binary, those under a thousandth together."""
+    total = sum(weight.compressed for weight in weights) or 1
+    shown = [weight for weight in weights if weight.compressed * 1000 >= total]
+    rest = [weight for weight in weights if weight.compressed * 1000 < total]
+    if rest:
+        raw, packed = sum(w.raw for w in rest), sum(w.compressed for w in rest)
+        shown.append(weigh.Weight(f"({len(rest)} more)", raw, packed))
+    rows = [
+        (w.name, f"{w.raw:,}", f"{w.compressed:,}", f"{w.compressed / total:.1%}") for w in shown
+    ]
+    table(f"{target}, {total:,} B compressed", (by, ">raw", ">compressed", ">share"), rows)
+
+
+def cost_table(costs: Mapping[str, tuple[int, int, list[str]]], target: str) -> None:
+    """Print what each feature costs, dearest first."""
+    rows = [
+        (name, f"{raw:,}", f"{packed:,}", ", ".join(gone))
+        for name, (raw, packed, gone) in sorted(costs.items(), key=lambda item: -item[1][1])
+    ]
+    columns = ("feature", ">raw", ">compressed", "goes with it")
+    table(f"{target}: what leaving out a feature saves, bytes", columns, rows)
 
 
 def findings(found: Sequence[tools.Finding]) -> None:

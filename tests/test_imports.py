@@ -14,9 +14,9 @@ LEVELS: dict[int, set[str]] = {
     1: {"pins", "targets", "features"},
     2: {"command", "tools", "cache", "elf", "archives", "crosscc", "gotool"},
     3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout"},
-    4: {"audit", "size"},
-    5: {"report"},
-    6: {"pipeline"},
+    4: {"audit", "size", "weigh"},
+    5: {"report", "plots"},
+    6: {"pipeline", "variants"},
 }
 # Within a level only these: leaves that others of their level are made of.
 ALLOWED = {
@@ -26,6 +26,7 @@ ALLOWED = {
     ("gotool", "tools"),
     ("image", "rootfs"),
     ("layout", "image"),
+    ("variants", "pipeline"),
 }
 ONLY = {
     "subprocess": {"command"},

@@ -1,0 +1,3 @@
+module linetables
+
+go 1.26

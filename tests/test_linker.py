@@ -1,0 +1,84 @@
+"""The linker without line tables: refused for an unknown toolchain, and right at run time."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from build import cache, errors, linker, pipeline
+from build.targets import Target, targets
+
+PROGRAM = Path(__file__).parent / "golang" / "linetables"
+
+
+def test_a_toolchain_that_is_not_the_known_one_stops_the_build(tmp_path: Path) -> None:
+    for name in linker.known_files():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("package ld\n")
+    with pytest.raises(errors.BuildFailed) as caught:
+        linker.check_known(tmp_path)
+    for name, sha256 in linker.known_files().items():
+        assert name in str(caught.value)
+        assert sha256 in str(caught.value)
+
+
+def test_a_toolchain_without_the_file_stops_the_build(tmp_path: Path) -> None:
+    with pytest.raises(errors.BuildFailed, match="no such file"):
+        linker.check_known(tmp_path)
+
+
+def compile_program(out: Path, target: Target, *, lean: bool) -> None:
+    go = pipeline.go_command()
+    words = ["build", "-trimpath", "-o", str(out)]
+    if lean:
+        tool = linker.build(go)
+        words.insert(1, f"-toolexec={tool.data / 'toolexec'} {tool.data / 'link'}")
+    with cache.scratch() as scratch:
+        go.run(
+            [*words, "."],
+            what="the linker's test program",
+            record=out.with_suffix(".log"),
+            scratch=scratch,
+            target=target,
+            cwd=PROGRAM,
+        )
+
+
+def run(program: Path, target: Target, *words: str) -> subprocess.CompletedProcess[str]:
+    argv: list[str] = [str(program), *words]
+    env = {"PATH": "/usr/bin:/bin"}
+    if target.name != "amd64":
+        emulator = shutil.which(f"{target.qemu[0]}-static")
+        if emulator is None:
+            pytest.fail(f"{target.qemu[0]}-static is not installed (apt: qemu-user-static)")
+        words_of_emulator = [emulator, "-cpu", target.qemu[1]]
+        env["EMULATOR"] = " ".join(words_of_emulator)
+        argv = [*words_of_emulator, *argv]
+    return subprocess.run(argv, capture_output=True, text=True, env=env, timeout=600)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", targets().values(), ids=lambda target: target.name)
+def test_the_runtime_works_without_line_tables(
+    target: Target, tmp_path: Path, shared_cache: Path
+) -> None:
+    program = tmp_path / "linetables"
+    compile_program(program, target, lean=True)
+    done = run(program, target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 failed" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_check_tells_the_linkers_apart(tmp_path: Path, shared_cache: Path) -> None:
+    target = targets()["amd64"]
+    program = tmp_path / "linetables"
+    compile_program(program, target, lean=False)
+    done = run(program, target)
+    assert done.returncode != 0
+    assert " 1 failed" in done.stdout
+    assert "FAIL lines" in done.stdout
+    assert run(program, target, "-lines").returncode == 0
