@@ -152,7 +152,7 @@ def find(stage: str, key: str) -> Entry | None:
             raise ValueError("its seal is broken")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         log.warn(f"cache object {stage}/{key[:12]} is damaged ({error}); it is made again")
         return None
     with contextlib.suppress(OSError):  # a cache shared read-only
@@ -184,22 +184,22 @@ def obtain(stage: str, label: str, inputs: Inputs, build: Builder, *, title: str
         log.detail(label, f"{stage}: nothing changed, in the cache as {key[:12]}")
         _remember(stage, label, inputs)
         return entry
-    with locked(key, f"{stage} for {label}"):
-        if entry := find(stage, key):
-            _remember(stage, label, inputs)
-            return entry
-        log.note(label, f"{stage}: {explain(stage, label, inputs)}")
-        for name, old, new in changes(stage, label, inputs) or ():
-            log.detail(label, f"{stage}: {name} was {old}")
-            log.detail(label, f"{stage}: {name} is  {new}")
-        try:
+    try:
+        with locked(key, f"{stage} for {label}"):
+            if entry := find(stage, key):
+                _remember(stage, label, inputs)
+                return entry
+            log.note(label, f"{stage}: {explain(stage, label, inputs)}")
+            for name, old, new in changes(stage, label, inputs) or ():
+                log.detail(label, f"{stage}: {name} was {old}")
+                log.detail(label, f"{stage}: {name} is  {new}")
             with scratch() as folder, log.step(label, title or stage):
                 out = folder / "object" / "data"
                 out.mkdir(parents=True)
                 facts = build(out, folder) or {}
                 entry = _store(stage, key, inputs, facts, out)
-        except OSError as error:
-            raise _full_or(error, f"{stage} for {label}") from error
+    except OSError as error:
+        raise _said_better(error, f"{stage} for {label}") from error
     _remember(stage, label, inputs)
     return entry
 
@@ -269,12 +269,19 @@ def discard_folder(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _full_or(error: OSError, what: str) -> Exception:
+def _said_better(error: OSError, what: str) -> Exception:
+    place = error.filename or cache_dir()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
             f"no space left while making {what}",
-            why=f"{error.filename or cache_dir()}: {error.strerror}",
+            why=f"{place}: {error.strerror}",
             cure="free some space, run `invoke cache --prune`, or set MT_CACHE to another disk",
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return UserError(
+            f"cannot write while making {what}",
+            why=f"{place}: {error.strerror}",
+            cure="make it writable, or set MT_CACHE (MT_WORK for logs) to another folder",
         )
     return BuildFailed(f"could not make {what}", why=str(error))
 
@@ -323,15 +330,16 @@ def listing() -> list[tuple[str, str, int, float, str]]:
     """Return (stage, key, bytes, seconds since last use, what it was made for) of all objects."""
     rows = []
     now = time.time()
-    for meta in sorted((cache_dir() / "objects").glob("*/*/meta.json")):
-        folder = meta.parent
+    for folder in sorted((cache_dir() / "objects").glob("*/*")):
         size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+        meta = folder / "meta.json"
         try:
             inputs = json.loads(meta.read_text())["inputs"]
             about = ", ".join(str(inputs[key]) for key in ("name", "target") if key in inputs)
-        except (ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             about = "damaged"
-        rows.append((folder.parent.name, folder.name, size, now - meta.stat().st_mtime, about))
+        used = (meta if meta.exists() else folder).stat().st_mtime
+        rows.append((folder.parent.name, folder.name, size, now - used, about))
     return rows
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -66,17 +67,19 @@ def run(
     """
     # plumbum is imported here because it costs 60 ms that a build with nothing to run need not pay.
     from plumbum import local
-    from plumbum.commands import CommandNotFound
 
     log_file.parent.mkdir(parents=True, exist_ok=True)
     output = bytearray()
     with log_file.open("ab" if append else "wb") as sink:
         sink.write(f"+ {replay_line(argv, cwd, env)}\n".encode())
         sink.flush()
-        try:
-            program = local[argv[0]]
-        except CommandNotFound as error:
-            raise BuildFailed(f"{what}: the program {argv[0]} is not there") from error
+        path = shutil.which(argv[0], path=env.get("PATH", ""))
+        if path is None:
+            raise BuildFailed(f"{what}: the program {argv[0]} is not there")
+        program = local[path]
+        # plumbum adds the variables of `local.env`, a copy of this process's, to those it is given.
+        for name in list(local.env.keys()):
+            local.env.pop(name, "")
         arguments = [str(part) for part in argv[1:]]
         with _started(program, arguments, cwd, env, sink.fileno()) as process:
             feeder = threading.Thread(target=_feed, args=(process, stdin.encode()), daemon=True)
@@ -122,6 +125,10 @@ def _started(
         if process.poll() is None:
             _end(process, signal.SIGKILL)
             process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                assert pipe is not None
+                pipe.close()
         with _lock:
             _running.discard(process)
 
@@ -148,10 +155,10 @@ def stop_all() -> None:
         log.note("", f"ending {process.pid}")
         _end(process, signal.SIGTERM)
     for process in running:
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=3)
-        except subprocess.TimeoutExpired:
-            _end(process, signal.SIGKILL)
+        # Its children may be deaf to SIGTERM even where it is not.
+        _end(process, signal.SIGKILL)
 
 
 def resume() -> None:

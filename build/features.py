@@ -132,7 +132,9 @@ def _feature(name: str, fields: str) -> Feature:
     deps = re.search(r"\bDeps:\s*\[\]FeatureTag\{([^}]*)\}", fields)
     known = r"\b(Sym|Desc):\s*" + _STRING
     rest = re.sub(known, "", fields)
-    rest = re.sub(r"\bDeps:\s*\[\]FeatureTag\{[^}]*\}", "", rest)
+    # Only names that are written out: a constant among the Deps must not be overlooked.
+    names = r"(\s*" + _STRING + r"\s*(,|(?=\})))*\s*"
+    rest = re.sub(r"\bDeps:\s*\[\]FeatureTag\{" + names + r"\}", "", rest)
     rest = re.sub(r"\bImplementationDetail:\s*(true|false)", "", rest).strip(" \t\n,")
     if rest or desc is None:
         raise BuildFailed(

@@ -90,7 +90,7 @@ def build(request: Request) -> Result:
     """
     start = time.monotonic()
     tools.require()
-    cache.prepare()
+    cache.sweep()
     while True:
         try:
             result = _build_once(request)

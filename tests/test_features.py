@@ -1,0 +1,385 @@
+"""Features: three real graphs of upstream, our verdicts over them, and every way to disagree."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from goldens import DATA
+from hypothesis import given
+from hypothesis import strategies as st
+from renew import graph_facts
+
+from build import features, golang, pipeline, sources
+from build.errors import BuildFailed, UserError
+from build.features import Edge, Feature, Verdict, Verdicts, load_verdicts, parse_graph, resolve
+from build.pins import pin
+
+VERSIONS = ("v1.98.5", "v1.102.5", "v1.104.5")
+
+# What upstream's Dockerfile strips from the output of `featuretags --min` (its DESIGN.md).
+RECIPE = (
+    "osrouter advertiseexitnode advertiseroutes useexitnode useroutes dns portmapper "
+    "listenrawdisco health iptables unixsocketidentity ipnbus netstack gro"
+).split()
+
+
+def graph(version: str) -> dict[str, Feature]:
+    rows = json.loads((DATA / f"features-{version}.json").read_text())
+    return {name: Feature(name, row["desc"], tuple(row["deps"])) for name, row in rows.items()}
+
+
+def without(verdicts: Verdicts, *names: str) -> Verdicts:
+    kept = {name: row for name, row in verdicts.features.items() if name not in names}
+    return dataclasses.replace(verdicts, features=kept)
+
+
+def changed(verdicts: Verdicts, **rows: Verdict) -> Verdicts:
+    return dataclasses.replace(verdicts, features={**verdicts.features, **rows})
+
+
+def refusal(version: str, verdicts: Verdicts, table: dict[str, Feature] | None = None) -> str:
+    with pytest.raises(BuildFailed) as caught:
+        resolve(table or graph(version), verdicts, version.removeprefix("v"))
+    assert "build/data/features.toml" in caught.value.what
+    assert caught.value.cure
+    return caught.value.why
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_our_verdicts_resolve(version: str) -> None:
+    table, verdicts = graph(version), load_verdicts()
+    found = resolve(table, verdicts, version.removeprefix("v"))
+    included = set(found.included)
+    wanted = {name for name, row in verdicts.features.items() if row.verdict == "in"}
+    assert wanted <= included
+    assert {"c2n", "peerapiclient", "peerapiserver", "netstack"} <= included
+    assert len(found.rows) == len(table)
+    assert all(row.reason for row in found.rows)
+    out = {name for name, row in verdicts.features.items() if row.verdict == "out"}
+    assert not out & included
+    omitted = {f"ts_omit_{name}" for name in table.keys() - included}
+    assert set(found.tags) == omitted | {"ts_include_cli"}
+    assert list(found.tags) == sorted(found.tags)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_nothing_in_the_binary_needs_something_that_is_out(version: str) -> None:
+    table = graph(version)
+    found = resolve(table, load_verdicts(), version.removeprefix("v"))
+    included = set(found.included)
+    assert {dep for name in included for dep in table[name].deps} <= included
+
+
+def test_the_1_104_trap() -> None:
+    """v1.104 split UDP itself into features; whoever only keeps a list builds a DERP-only node."""
+    table, verdicts = graph("v1.104.5"), load_verdicts()
+
+    # Verdicts of a file from before 1.104 stop the build, and say what is new.
+    why = refusal("v1.104.5", without(verdicts, "udptransport", "nattraversal"))
+    for name in ("udptransport", "nattraversal"):
+        assert f"new feature '{name}' ({table[name].desc}" in why
+    assert "all peer traffic is relayed over DERP" in why
+    assert "needs udptransport) has no verdict" in why, "its Deps are named"
+
+    # Upstream's recipe: all tags of --min except the fourteen that are wanted.
+    every = features.tags_for(table, set())
+    recipe = [tag for tag in every if tag.removeprefix("ts_omit_") not in RECIPE]
+    assert {"ts_omit_udptransport", "ts_omit_nattraversal"} <= set(recipe)
+    assert "ts_omit_listenrawdisco" not in recipe, "though listenrawdisco, which needs it, is in"
+
+    # Ours follows the Deps.
+    tags = set(resolve(table, verdicts, "1.104.5").tags)
+    assert not {"ts_omit_udptransport", "ts_omit_nattraversal"} & tags
+    rows = {row.name: row for row in resolve(table, verdicts, "1.104.5").rows}
+    assert rows["udptransport"].pulled_by == ("listenrawdisco", "nattraversal")
+    assert rows["nattraversal"].pulled_by == ("portmapper",)
+
+
+def test_verdicts_for_later_versions_wait() -> None:
+    for version in ("v1.98.5", "v1.102.5"):
+        assert "udptransport" not in graph(version)
+        names = {row.name for row in resolve(graph(version), load_verdicts(), version[1:]).rows}
+        assert "udptransport" not in names
+    too_early = changed(load_verdicts(), udptransport=Verdict("needed", "x", since="1.102"))
+    assert "'udptransport' has a verdict, but upstream has no such" in refusal(
+        "v1.102.5", too_early
+    )
+
+
+def test_the_gap_of_the_seed_is_closed() -> None:
+    """An exit node without peerapiserver serves its clients no DNS."""
+    table = graph("v1.102.5")
+    assert "peerapiserver" in table["advertiseexitnode"].deps
+    every = features.tags_for(table, set())
+    recipe = [tag for tag in every if tag.removeprefix("ts_omit_") not in RECIPE]
+    assert "ts_omit_peerapiserver" in recipe
+    assert "ts_omit_peerapiserver" not in resolve(table, load_verdicts(), "1.102.5").tags
+
+
+def test_a_feature_that_nobody_knows() -> None:
+    table = graph("v1.102.5")
+    table["teleport"] = Feature("teleport", "Move without moving", ("dns", "gro"))
+    why = refusal("v1.102.5", load_verdicts(), table)
+    assert "new feature 'teleport' (Move without moving, needs dns, gro) has no verdict" in why
+
+
+def test_a_needed_feature_that_is_out_by_verdict() -> None:
+    contradiction = changed(load_verdicts(), c2n=Verdict("out", "x"))
+    why = refusal("v1.102.5", contradiction)
+    assert "'c2n' is out by our verdict, but" in why
+    puller = [name for name, row in graph("v1.102.5").items() if "c2n" in row.deps]
+    assert any(name in why for name in puller)
+
+
+def test_a_verdict_about_nothing() -> None:
+    stale = changed(load_verdicts(), oldthing=Verdict("out", "x"))
+    assert "'oldthing' has a verdict, but upstream has no such feature" in refusal(
+        "v1.102.5", stale
+    )
+
+
+def test_needed_by_nothing_any_more() -> None:
+    table = graph("v1.102.5")
+    for name, row in table.items():
+        table[name] = dataclasses.replace(row, deps=tuple(d for d in row.deps if d != "c2n"))
+    why = refusal("v1.102.5", load_verdicts(), table)
+    assert "'c2n' is in only where needed, and nothing needs it any more" in why
+
+
+def test_our_own_edge_carries_netstack() -> None:
+    table = graph("v1.102.5")
+    needed = changed(load_verdicts(), netstack=Verdict("needed", "x"), gro=Verdict("out", "x"))
+    (row,) = [r for r in resolve(table, needed, "1.102.5").rows if r.name == "netstack"]
+    assert row.included
+    assert "dns" in row.pulled_by
+    pulled_by_upstream = [name for name, r in table.items() if "netstack" in r.deps]
+    assert "dns" not in pulled_by_upstream, "upstream declares it now: drop our edge"
+    lost = dataclasses.replace(needed, edges=())
+    assert "'netstack' is in only where needed" in refusal("v1.102.5", lost)
+
+
+def test_an_edge_about_a_feature_that_is_gone() -> None:
+    edges = (Edge("dns", "nothing", "x"),)
+    why = refusal("v1.102.5", dataclasses.replace(load_verdicts(), edges=edges))
+    assert "our edge dns -> nothing is about a feature that is gone" in why
+
+
+def test_all_faults_are_told_at_once() -> None:
+    table = graph("v1.102.5")
+    table["teleport"] = Feature("teleport", "x", ())
+    verdicts = changed(load_verdicts(), oldthing=Verdict("out", "x"), c2n=Verdict("out", "x"))
+    why = refusal("v1.102.5", verdicts, table)
+    assert all(name in why for name in ("teleport", "oldthing", "c2n"))
+
+
+# --- our file -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[feature.a]\nverdict = "in"\n', "feature.a needs verdict"),
+        ('[feature.a]\nreason = "x"\n', "feature.a needs verdict"),
+        ('[feature.a]\nverdict = "maybe"\nreason = "x"\n', "feature.a needs verdict"),
+        ('[feature.a]\nverdict = "out"\nreason = ""\n', "feature.a needs verdict"),
+        ('[[edge]]\nfrom = "a"\nto = "b"\n', "needs from, to and evidence"),
+    ],
+)
+def test_an_incomplete_verdict(places: Path, text: str, named: str) -> None:
+    (places / "features.toml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_verdicts(places / "features.toml")
+    assert named in caught.value.why
+
+
+# --- the parser ---------------------------------------------------------------------------------
+
+TABLE = """package featuretags
+
+var Features = map[FeatureTag]FeatureMeta{
+	"a": {Sym: "A", Desc: "first // not a comment"}, // a comment "quoted"
+	"b": {
+		Sym:  "B",
+		Desc: "second, with \\"quotes\\" and {braces}",
+		// Deps: []FeatureTag{"nothing"},
+		Deps: []FeatureTag{
+			"a", // why
+			"c",
+		},
+		ImplementationDetail: true,
+	},
+	"c": {Sym: "C", Desc: "third", Deps: nil},
+}
+
+func other() {}
+"""
+
+
+def test_the_shape_upstream_uses() -> None:
+    found = parse_graph(TABLE.replace(", Deps: nil", ""))
+    assert list(found) == ["a", "b", "c"]
+    assert found["a"].desc == "first // not a comment"
+    assert found["b"].deps == ("a", "c")
+    assert found["c"].deps == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),  # Deps: nil
+        (", Deps: nil", ', Since: "1.110"'),  # a new field
+        (', Desc: "third", Deps: nil', ""),  # a field less
+        ('"c": {', "CLI: {"),  # a key that is not written out
+        ('"c": {Sym: "C", Desc: "third", Deps: nil},', '"c": make("C"),'),
+        ('"c": {Sym: "C", Desc: "third", Deps: nil},', "c,"),
+        (", Deps: nil", ', Deps: []FeatureTag{"z"}'),  # needs what is not there
+        (", Deps: nil", ", Deps: []FeatureTag{CLI}"),  # a constant among the Deps
+        (", Deps: nil", ", Deps: deps()"),
+        ("map[FeatureTag]FeatureMeta{", "map[FeatureTag]*FeatureMeta{"),
+        ('"third", Deps: nil', "`third`"),
+        ("\n}\n\nfunc", "\n\nfunc"),  # the table does not end
+    ],
+)
+def test_a_shape_that_is_not_known(old: str, new: str) -> None:
+    assert old in TABLE
+    with pytest.raises(BuildFailed):
+        parse_graph(TABLE.replace(old, new))
+
+
+def test_an_empty_table() -> None:
+    with pytest.raises(BuildFailed):
+        parse_graph("var Features = map[FeatureTag]FeatureMeta{\n}\n")
+
+
+# --- properties on any graph --------------------------------------------------------------------
+
+NAMES = [f"f{n}" for n in range(8)]
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[dict[str, Feature], Verdicts]:
+    """A random graph, cycles included, with a verdict in or needed or out for each feature."""
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
+    some = st.lists(st.sampled_from(names), max_size=3, unique=True)
+    table = {name: Feature(name, "x", tuple(draw(some))) for name in names}
+    rows = {name: Verdict(draw(st.sampled_from(features.VERDICTS)), "x") for name in names}
+    pairs = st.tuples(st.sampled_from(names), st.sampled_from(names))
+    edges = tuple(Edge(a, b, "x") for a, b in draw(st.lists(pairs, max_size=2)))
+    return table, Verdicts(rows, edges)
+
+
+def closure(table: dict[str, Feature], verdicts: Verdicts) -> set[str]:
+    """What has to be in, worked out another way: grow until nothing changes."""
+    arrows = {(name, dep) for name, row in table.items() for dep in row.deps}
+    arrows |= {(edge.source, edge.to) for edge in verdicts.edges}
+    found = {name for name, row in verdicts.features.items() if row.verdict == "in"}
+    while more := {to for source, to in arrows if source in found} - found:
+        found |= more
+    return found
+
+
+@given(worlds())
+def test_the_closure_is_the_least_one_or_the_build_stops(
+    world: tuple[dict[str, Feature], Verdicts],
+) -> None:
+    table, verdicts = world
+    wanted = closure(table, verdicts)
+    verdict = {name: row.verdict for name, row in verdicts.features.items()}
+    agrees = all(verdict[name] != "out" for name in wanted) and all(
+        name in wanted for name in table if verdict[name] == "needed"
+    )
+    if not agrees:
+        with pytest.raises(BuildFailed):
+            resolve(table, verdicts, "1.0.0")
+        return
+    found = resolve(table, verdicts, "1.0.0")
+    assert set(found.included) == wanted
+    assert set(found.tags) == {f"ts_omit_{name}" for name in table.keys() - wanted}
+    for row in found.rows:
+        if row.included and row.verdict == "needed":
+            assert row.pulled_by
+        assert set(row.pulled_by) <= wanted
+
+
+@given(worlds(), st.sampled_from(NAMES))
+def test_more_wishes_never_put_a_feature_out(
+    world: tuple[dict[str, Feature], Verdicts], name: str
+) -> None:
+    table, verdicts = world
+    before = set(features._closure(table, verdicts))
+    after = set(features._closure(table, changed(verdicts, **{name: Verdict("in", "x")})))
+    assert before <= after
+
+
+# --- against the real things --------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_golden_of_the_pinned_version_is_upstreams_table(shared_cache: Path) -> None:
+    tree = sources.tree(pin("tailscale")).data
+    source = (tree / "feature" / "featuretags" / "featuretags.go").read_text()
+    version = f"v{pin('tailscale').version}"
+    assert graph_facts(source) == json.loads((DATA / f"features-{version}.json").read_text())
+
+
+@pytest.mark.slow
+def test_upstreams_own_tool_agrees(
+    shared_cache: Path, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cmd/featuretags of the pinned version, run for real, prints the tags of our resolver."""
+    go = pipeline.go_command()
+    expected = resolve(golang.graph(go), load_verdicts(), go.tailscale.version)
+    monkeypatch.setattr(golang.cache, "FORMAT", "test")  # its own key: never from the cache
+    try:
+        assert golang.tags(go) == list(expected.tags)
+        log = (places / "work" / "tags" / "featuretags.log").read_text()
+        assert "--min" in log, "upstream's tool did run"
+
+        # The negative control: a resolver that forgets the Deps is caught by upstream's tool.
+        forgetful = dataclasses.replace(expected, tags=("ts_omit_c2n", *expected.tags))
+        monkeypatch.setattr(golang.features, "resolve", lambda *_: forgetful)
+        monkeypatch.setattr(golang.cache, "FORMAT", "test again")
+        with pytest.raises(BuildFailed) as caught:
+            golang.tags(go)
+        assert "only one of them has: ts_omit_c2n" in caught.value.why
+    finally:
+        for meta in (shared_cache / "objects" / "tags").glob("*/meta.json"):
+            entry = golang.cache.find("tags", meta.parent.name)
+            if entry and entry.key not in {golang.cache.digest.of_json([1, "tags", entry.inputs])}:
+                golang.cache.discard(entry)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_goldens_are_upstreams_tables(
+    shared_cache: Path, places: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    """The module zip of each version, fetched by the real go command, gives the stored graph."""
+    import zipfile
+
+    from build import command
+
+    go = sources.tree(pin("go-bootstrap")).data / "go" / "bin" / "go"
+    env = command.network_environment() | {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(places),
+        "GOMODCACHE": str(places / "gomod"),
+        "GOPATH": str(places / "gopath"),
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "-modcacherw",
+        "GOENV": "off",
+        "GOSUMDB": "off",
+    }
+    argv = [str(go), "mod", "download", "-json", f"tailscale.com@{version}"]
+    from contextlib import suppress
+
+    with suppress(BuildFailed):  # refused for its newer Go, but fetched by then
+        command.run(argv, what="go", log_file=places / "log", env=env, cwd=places)
+    path = places / "gomod" / "cache" / "download" / "tailscale.com" / "@v" / f"{version}.zip"
+    with zipfile.ZipFile(path) as bundle:
+        name = f"tailscale.com@{version}/feature/featuretags/featuretags.go"
+        source = bundle.read(name).decode()
+    assert graph_facts(source) == json.loads((DATA / f"features-{version}.json").read_text())
