@@ -11,7 +11,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from build import archives, cache, digest, features
+from build import archives, cache, digest, features, modules
 from build.errors import BuildFailed
 from build.gotool import Go
 from build.paths import PATCHES, work_dir
@@ -38,7 +38,7 @@ class Recipe:
     `gcflags` goes to the compiler of all packages, `ldflags` to the linker beside the version
     stamps, `tags` are added to those of the features. `lean` links without line tables, `roots`
     puts the Mozilla CA set into the binary. `features`, if given, are in and no others, whatever
-    they need: that is for showing what breaks.
+    they need: that is for showing what breaks. `modules` takes the patched Go modules.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Recipe:
     lean: bool = True
     roots: bool = True
     features: tuple[str, ...] = ()
+    modules: bool = True
 
 
 OURS = Recipe("ours")
@@ -56,6 +57,7 @@ UPSTREAM = Recipe(
     gcflags=("-l",),
     lean=False,
     roots=False,
+    modules=False,
     features=tuple(
         "advertiseexitnode advertiseroutes cli dns gro health ipnbus iptables listenrawdisco "
         "netstack osrouter peerapiserver portmapper unixsocketidentity useexitnode "
@@ -170,6 +172,7 @@ def build(
         "patches": digest.of_json(archives.patches_identity(PATCHES / "tailscale")),
         "go": go.go.sha256,
         "environment": {"GOARCH": target.goarch, **target.go_env},
+        "modules": digest.of_json(modules.identity()) if recipe.modules else "",
         "linker": lean.identity if lean else "",
         "command": compile_words(go, recipe, build_tags, release, nowhere),
     }
@@ -181,11 +184,12 @@ def build(
         record = work_dir() / label / "golang.log"
         what = f"tailscaled for {target.name}"
         words = compile_words(go, recipe, build_tags, release, out / "tailscale.combined")
+        source = modules.source(go).data if recipe.modules else None
         if lean:
             tool = lean.build()
             link, toolexec = (cache.checked(tool.artifact(n)) for n in ("link", "toolexec"))
             words.insert(1, f"-toolexec={toolexec} {link}")
-        go.run(words, what=what, record=record, scratch=scratch, target=target)
+        go.run(words, what=what, record=record, scratch=scratch, target=target, cwd=source)
         return {}
 
     title = f"tailscaled {go.tailscale.version}"
@@ -201,6 +205,7 @@ def fetch_modules(go: Go, target: Target, scratch: Path) -> int:
     record = work_dir() / target.name / "modules.log"
     what = f"modules for {target.name}"
     printed = online.run(words, what=what, record=record, scratch=scratch, target=target)
+    modules.source(online)
     return len(printed.split())
 
 

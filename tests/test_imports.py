@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LEVELS: dict[int, set[str]] = {
     0: {"errors", "log", "digest", "paths", "artifacts", "version"},
     1: {"pins", "targets", "features"},
-    2: {"command", "tools", "cache", "elf", "archives", "crosscc", "gotool"},
+    2: {"command", "tools", "cache", "elf", "archives", "crosscc", "gotool", "overlay", "modules"},
     3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout"},
     4: {"audit", "size", "weigh"},
     5: {"report", "plots"},
@@ -21,6 +21,11 @@ LEVELS: dict[int, set[str]] = {
 # Within a level only these: leaves that others of their level are made of.
 ALLOWED = {
     ("version", "errors"),
+    ("overlay", "archives"),
+    ("modules", "archives"),
+    ("modules", "cache"),
+    ("modules", "overlay"),
+    ("modules", "gotool"),
     ("gotool", "cache"),
     ("gotool", "command"),
     ("gotool", "tools"),
