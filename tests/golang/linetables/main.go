@@ -666,13 +666,19 @@ func checkCollection() error {
 	return nil
 }
 
+// tracked has a pointer, or it would share its memory with other small objects.
+type tracked struct {
+	n    int
+	next *tracked
+}
+
 func checkFinalizers() error {
 	const n = 1000
 	var finalized, cleaned atomic.Int32
 	for i := range n {
-		t := &thing{i}
-		runtime.SetFinalizer(t, func(t *thing) { finalized.Add(1); growStack(t.n % 100) })
-		u := &thing{i}
+		t := &tracked{n: i}
+		runtime.SetFinalizer(t, func(t *tracked) { finalized.Add(1); growStack(t.n % 100) })
+		u := &tracked{n: i}
 		runtime.AddCleanup(u, func(i int) { cleaned.Add(1); growStack(i % 100) }, i)
 	}
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
