@@ -40,7 +40,7 @@ def _owned(dist: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _OUTER:
             raise UserError(
                 f"cannot write {dist}",
                 why=f"{error.filename or dist}: {error.strerror}",
