@@ -11,6 +11,7 @@ import io
 import json
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,24 @@ def check_binary(path: Path, target: Target, *, go: bool) -> None:
         raise GateFailed(f"{path.name} for {target.name} is wrong", why="; ".join(faults))
 
 
-def _blob(layout: Path, entry: Mapping[str, Any], faults: list[str]) -> bytes:
+def _rows(value: Any, what: str, faults: list[str]) -> list[dict[str, Any]]:
+    """Return a list of JSON objects; what is none is a fault."""
+    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+        return value
+    faults.append(f"{what}: wanted a list of objects, got {value!r:.80}")
+    return []
+
+
+def _object(value: Any, what: str, faults: list[str]) -> dict[str, Any]:
+    """Return a JSON object; what is none is a fault."""
+    if isinstance(value, dict):
+        return value
+    faults.append(f"{what}: wanted an object, got {value!r:.80}")
+    return {}
+
+
+def _blob(layout: Path, entry: Mapping[str, Any], faults: list[str], used: set[str]) -> bytes:
+    used.add(str(entry.get("digest", "")).partition(":")[2])
     algorithm, _, name = str(entry.get("digest", "")).partition(":")
     path = layout / "blobs" / algorithm / name
     if not path.is_file():
@@ -87,18 +105,29 @@ def _json(content: bytes, what: str, faults: list[str]) -> dict[str, Any]:
     except ValueError as error:
         faults.append(f"{what} is not JSON: {error}")
         return {}
-    return value if isinstance(value, dict) else {}
+    return _object(value, what, faults)
 
 
 def layout_faults(layout: Path, wanted: Mapping[str, Target]) -> list[str]:
     """Return every fault of an OCI layout that should hold one image for each wanted platform."""
     faults: list[str] = []
-    outer = _json((layout / "index.json").read_bytes(), "index.json", faults)
-    named = outer.get("manifests", [])
+    used: set[str] = set()
+    found = {}
+    for name in ("oci-layout", "index.json"):
+        if not (layout / name).is_file():
+            faults.append(f"{name}: not in the layout")
+            continue
+        found[name] = _json((layout / name).read_bytes(), name, faults)
+    version = found.get("oci-layout", {}).get("imageLayoutVersion")
+    if "oci-layout" in found and version != "1.0.0":
+        faults.append(f"oci-layout: wanted version 1.0.0, got {version}")
+    if "index.json" not in found:
+        return faults
+    named = _rows(found["index.json"].get("manifests"), "index.json", faults)
     if len(named) != 1:
         return [*faults, f"index.json: wanted one image index, got {len(named)}"]
-    inner = _json(_blob(layout, named[0], faults), "the image index", faults)
-    entries = inner.get("manifests", [])
+    inner = _json(_blob(layout, named[0], faults, used), "the image index", faults)
+    entries = _rows(inner.get("manifests"), "the image index", faults)
     platforms = [entry.get("platform") for entry in entries]
     for target in wanted.values():
         if platforms.count(image.platform(target)) != 1:
@@ -108,22 +137,28 @@ def layout_faults(layout: Path, wanted: Mapping[str, Target]) -> list[str]:
     for target in wanted.values():
         for entry in entries:
             if entry.get("platform") == image.platform(target):
-                faults += _image_faults(layout, entry, target)
+                faults += _image_faults(layout, entry, target, used)
+    if not faults:
+        blobs = {path.name for path in (layout / "blobs").glob("*/*")}
+        faults += [f"blob {name}: nothing names it" for name in sorted(blobs - used)]
     return faults
 
 
-def _image_faults(layout: Path, entry: Mapping[str, Any], target: Target) -> list[str]:
+def _image_faults(
+    layout: Path, entry: Mapping[str, Any], target: Target, used: set[str]
+) -> list[str]:
     faults: list[str] = []
-    manifest = _json(_blob(layout, entry, faults), "manifest", faults)
-    config = _json(_blob(layout, manifest.get("config", {}), faults), "config", faults)
+    manifest = _json(_blob(layout, entry, faults, used), "manifest", faults)
+    stated = _object(manifest.get("config"), "manifest: config", faults)
+    config = _json(_blob(layout, stated, faults, used), "config", faults)
     tars = []
-    for layer in manifest.get("layers", []):
-        content = _blob(layout, layer, faults)
+    for layer in _rows(manifest.get("layers"), "manifest: layers", faults):
+        content = _blob(layout, layer, faults, used)
         if layer.get("mediaType") != image.LAYER:
             faults.append(f"layer: wanted {image.LAYER}, got {layer.get('mediaType')}")
         try:
             tars.append(gzip.decompress(content))
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             faults.append(f"layer {layer.get('digest')}: {error}")
     faults += config_faults(config, tars, target)
     return [f"{target.name}: {fault}" for fault in faults + tree_faults(tars, target)]
@@ -131,16 +166,17 @@ def _image_faults(layout: Path, entry: Mapping[str, Any], target: Target) -> lis
 
 def config_faults(config: Mapping[str, Any], tars: list[bytes], target: Target) -> list[str]:
     """Return what a configuration says wrongly about its uncompressed layers and platform."""
-    faults = []
+    faults: list[str] = []
     diff_ids = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
-    stated = config.get("rootfs", {}).get("diff_ids")
+    stated = _object(config.get("rootfs"), "config: rootfs", faults).get("diff_ids")
     if stated != diff_ids:
         faults.append(f"config: diff_ids wanted {diff_ids}, got {stated}")
     here = {key: config.get(key) for key in ("architecture", "os", "variant") if config.get(key)}
     if here != image.platform(target):
         faults.append(f"config: platform wanted {image.platform(target)}, got {here}")
+    inner = _object(config.get("config"), "config: config", faults)
     for key in ("Entrypoint", "Cmd"):
-        if not config.get("config", {}).get(key):
+        if not inner.get(key):
             # RouterOS 7.22 refuses to start an image without: "no command specified".
             faults.append(f"config: {key} is missing")
     return faults
@@ -185,8 +221,8 @@ def archive_faults(path: Path, target: Target) -> list[str]:
                 for member in archive
                 if member.isfile()
             }
-    except tarfile.TarError as error:
-        return [f"{path.name}: not a tar ({error})"]
+    except (tarfile.TarError, OSError) as error:
+        return [f"{path.name}: not a readable tar ({error})"]
     try:
         (manifest,) = json.loads(content["manifest.json"])
         config = content[manifest["Config"]]

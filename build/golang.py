@@ -71,7 +71,9 @@ its features without those that they need."""
 def check_go_version(go_mod: str, go_version: str) -> None:
     """Raise BuildFailed if the toolchain is older than a go.mod asks for."""
     match = re.search(r"^go (\S+)$", go_mod, re.MULTILINE)
-    if match and Version(match[1]) > Version(go_version):
+    if not match:
+        raise BuildFailed("Tailscale's go.mod does not say which Go it needs")
+    if Version(match[1]) > Version(go_version):
         raise BuildFailed(
             f"Tailscale asks for Go {match[1]}, the pinned toolchain is {go_version}",
             why="its go.mod says so",

@@ -19,6 +19,10 @@ from build.version import Release
 
 RECORD = "build.json"
 
+_OUTER = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
+_OUTER |= {errno.ENOTDIR, errno.EEXIST}
+"""Failures whose cause is the place that was chosen for dist/."""
+
 Check = Callable[[Path, dict[str, Target]], None]
 
 
@@ -36,7 +40,7 @@ def _owned(dist: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _OUTER:
             raise UserError(
                 f"cannot write {dist}",
                 why=f"{error.filename or dist}: {error.strerror}",
@@ -88,8 +92,8 @@ def _same(dist: Path, name: str, record: dict[str, Any], want: dict[str, Any]) -
         return False
     path = dist / name
     if path.is_dir():
-        return bool(digest.tree_manifest(path) == known["files"])
-    return path.is_file() and digest.of_file(path) == known["sha256"]
+        return bool(digest.tree_manifest(path) == known.get("files"))
+    return path.is_file() and digest.of_file(path) == known.get("sha256")
 
 
 def read_record(dist: Path | None = None) -> dict[str, Any]:
@@ -98,7 +102,13 @@ def read_record(dist: Path | None = None) -> dict[str, Any]:
         found = json.loads(((dist or dist_dir()) / RECORD).read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    rows = found.items() if isinstance(found, dict) else ()
+    return {name: row for name, row in rows if _is_row(row)}
+
+
+def _is_row(row: Any) -> bool:
+    made_from = row.get("from") if isinstance(row, dict) else None
+    return isinstance(made_from, dict) and isinstance(made_from.get("of"), list)
 
 
 def write(
