@@ -12,12 +12,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from build import archives, cache, overlay
+from build import archives, cache, overlay, unsign
 from build.gotool import Go
 from build.paths import PATCHES, work_dir
 
 FOLDER = PATCHES / "modules"
 INSIDE = "mt"
+ROOTS = "golang.org/x/crypto/x509roots/fallback"
+"""The Mozilla CA set; its bundle of certificates goes in without signatures."""
 
 
 def folders() -> dict[str, Path]:
@@ -39,6 +41,7 @@ def source(go: Go) -> cache.Entry:
     """
     tree = go.trees(go.tailscale)
     inputs = {"name": "modules", "tailscale": tree.key, "go": go.go.sha256, "patches": identity()}
+    inputs["roots"] = "unsigned"
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
         shutil.copytree(tree.data, out, symlinks=True, dirs_exist_ok=True)
@@ -52,6 +55,10 @@ def source(go: Go) -> cache.Entry:
             overlay.check_known(Path(found["Dir"]), folder)
             shutil.copytree(found["Dir"], place)
             archives.apply_patches(place, folder)
+            if module == ROOTS:
+                for name in overlay.known_files(folder):
+                    bundle = place / name
+                    bundle.write_bytes(unsign.unsign(bundle.read_bytes()))
             go_mod += f"\nreplace {module} => ./{INSIDE}/{module}\n"
         (out / "go.mod").write_text(go_mod)
         return {}

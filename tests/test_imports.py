@@ -36,6 +36,7 @@ ALLOWED = {
     ("overlay", "archives"),
     ("modules", "archives"),
     ("modules", "cache"),
+    ("modules", "unsign"),
     ("modules", "overlay"),
     ("modules", "gotool"),
     ("symbols", "pclntab"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from running import emulator
 
 from build import cache, errors, linker, overlay, pipeline
 from build.targets import Target, targets
@@ -48,15 +48,9 @@ def compile_program(out: Path, target: Target, *, lean: bool) -> None:
 
 
 def run(program: Path, target: Target, *words: str) -> subprocess.CompletedProcess[str]:
-    argv: list[str] = [str(program), *words]
-    env = {"PATH": "/usr/bin:/bin"}
-    if target.name != "amd64":
-        emulator = shutil.which(f"{target.qemu[0]}-static")
-        if emulator is None:
-            pytest.fail(f"{target.qemu[0]}-static is not installed (apt: qemu-user-static)")
-        words_of_emulator = [emulator, "-cpu", target.qemu[1]]
-        env["EMULATOR"] = " ".join(words_of_emulator)
-        argv = [*words_of_emulator, *argv]
+    words_of_emulator = emulator(target)
+    env = {"PATH": "/usr/bin:/bin", "EMULATOR": " ".join(words_of_emulator)}
+    argv = [*words_of_emulator, str(program), *words]
     return subprocess.run(argv, capture_output=True, text=True, env=env, timeout=600)
 
 
