@@ -1,0 +1,86 @@
+"""What we add to Tailscale: the log filter's own Go tests run, and can fail."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from build import command, pipeline
+from build.errors import BuildFailed
+from build.paths import PATCHES
+
+FOLDER = PATCHES / "tailscale" / "new" / "cmd" / "tailscaled"
+TAG = "ts_omit_logtail"
+
+
+@pytest.fixture
+def module(places: Path) -> Path:
+    folder = places / "filter"
+    folder.mkdir()
+    files = sorted(FOLDER.glob("mt_logfilter*.go"))
+    assert [path.name for path in files] == ["mt_logfilter.go", "mt_logfilter_test.go"]
+    for path in files:
+        shutil.copy(path, folder)
+    (folder / "go.mod").write_text("module filter\n\ngo 1.26\n")
+    (folder / "main.go").write_text("package main\n\nfunc main() {}\n")
+    return folder
+
+
+def go(places: Path, module: Path, *words: str, **env: str) -> str:
+    tool = pipeline.go_command()
+    return command.run(
+        [str(tool.root / "bin" / "go"), *words],
+        what="the log filter's tests",
+        log_file=places / "go.log",
+        env=tool.environment(places) | env,
+        cwd=module,
+    )
+
+
+def test_every_added_file_is_behind_a_build_tag() -> None:
+    for path in (PATCHES / "tailscale" / "new").rglob("*.go"):
+        head = path.read_text().partition("package ")[0]
+        assert "//go:build " in head, f"{path.name} would change every build"
+
+
+@pytest.mark.slow
+def test_the_filters_own_tests_pass(shared_cache: Path, places: Path, module: Path) -> None:
+    said = go(places, module, "test", "-v", f"-tags={TAG}", "./...")
+    assert said.count("--- PASS: TestMTLogFilter") >= 3
+    go(places, module, "vet", f"-tags={TAG}", "./...")
+
+
+@pytest.mark.slow
+def test_without_the_tag_nothing_is_there(shared_cache: Path, places: Path, module: Path) -> None:
+    assert "TestMTLogFilter" not in go(places, module, "test", "-v", "./...")
+
+
+@pytest.mark.slow
+def test_a_disabled_filter_fails_them(shared_cache: Path, places: Path, module: Path) -> None:
+    path = module / "mt_logfilter.go"
+    text = path.read_text()
+    assert "if mtIsVerbose(message) {" in text
+    path.write_text(text.replace("if mtIsVerbose(message) {", "if false {"))
+    with pytest.raises(BuildFailed):
+        go(places, module, "test", f"-tags={TAG}", "./...")
+    assert "--- FAIL: TestMTLogFilterWithTheLogPackage" in (places / "go.log").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("verbosity", "shown"), [("", False), ("0", False), ("1", True)])
+def test_a_real_program_with_the_filter(
+    shared_cache: Path, places: Path, module: Path, verbosity: str, shown: bool
+) -> None:
+    (module / "main.go").write_text(
+        'package main\n\nimport "log"\n\n'
+        'func main() {\n\tlog.Printf("kept")\n\tlog.Printf("x: [v1] verbose")\n}\n'
+    )
+    (module / "mt_logfilter_test.go").unlink()
+    go(places, module, "build", f"-tags={TAG}", "-o", "filter")
+    env = {"TS_LOG_VERBOSITY": verbosity} if verbosity else {}
+    record = places / "run.log"
+    command.run([str(module / "filter")], what="x", log_file=record, env=env, cwd=places)
+    assert "kept" in record.read_text()
+    assert ("[v1] verbose" in record.read_text()) == shown
