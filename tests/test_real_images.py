@@ -124,7 +124,8 @@ def test_the_command_line_is_in(machine: Machine) -> None:
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr
     assert all(f"\n  {name} " in said for name in ("up", "status", "set", "ping"))
-    assert "\n  ssh " not in said
+    # Of features that are out.
+    assert not [n for n in ("drive", "file", "serve", "update", "web") if f"\n  {n} " in said]
 
 
 def test_every_applet_answers(machine: Machine) -> None:
@@ -136,8 +137,8 @@ def test_every_applet_answers(machine: Machine) -> None:
         if name in ORDINARY:
             ok = (done.stdout, done.returncode) == ORDINARY[name]
         else:
-            usage = "BusyBox v" in said or "No help available" in said or "Usage:" in said
-            ok = done.returncode in (0, 1, 2) and usage
+            # Usage texts are left out of the binary (SHOW_USAGE): --help is known, and silent.
+            ok = done.returncode == 0 and said == ""
         if not ok:
             wrong.append(f"{name}: status {done.returncode}, {said[:80]!r}")
     assert wrong == []
@@ -155,7 +156,7 @@ def test_the_links_are_busyboxs_own_list(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("words", "stdin", "out"),
     [
-        (("sh", "-c", 'x="$((6 * 7))"; for i in a b; do echo "$i$x"; done'), "", "a42\nb42\n"),
+        (("sh", "-c", 'x="${0##*/}"; for i in a b; do echo "$i$x"; done', "d/7"), "", "a7\nb7\n"),
         (("awk", "{ s += $1 } END { print s / 4 }"), "1\n2\n3\n", "1.5\n"),
         (("sed", "s/\\(a\\)b/\\1c/"), "ab\n", "ac\n"),
         (("sort", "-n"), "10\n9\n", "9\n10\n"),
