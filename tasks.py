@@ -7,6 +7,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from invoke import Context, Exit, task
@@ -24,6 +25,7 @@ from build import (
     report,
     size,
     sources,
+    symbols,
     targets,
     tools,
     variants,
@@ -281,6 +283,36 @@ def chart(c, arch="arm64", json=False, debug=False):
         report.print_json({"report": str(path)})
     else:
         print(path)
+
+
+@task(
+    positional=["report_file"],
+    help={
+        "report_file": "the container's log or the crash report (default: standard input)",
+        "arch": ARCH_HELP,
+        "symbols_file": "the build's symbols (default: those in dist/ or of this checkout)",
+        "trust": "the report is of this build although its log begins too late to say so",
+        **COMMON,
+    },
+)
+@command
+def symbolize(c, report_file="", arch="", symbols_file="", trust=False, json=False, debug=False):
+    """Put files, lines and inlined calls back into a crash report."""
+    if bool(arch) == bool(symbols_file):
+        raise errors.UserError("of which build is it?", cure="--arch NAME or --symbols-file FILE")
+    try:
+        text = Path(report_file).read_text(errors="replace") if report_file else sys.stdin.read()
+        if symbols_file:
+            sidecar = Path(symbols_file).read_bytes()
+        else:
+            sidecar = variants.symbols_of(targets.target(arch)).read_bytes()
+    except OSError as error:
+        raise errors.UserError(f"cannot read {error.filename}", why=str(error.strerror)) from error
+    done = symbols.symbolize(text, symbols.load(sidecar), trust)
+    if json:
+        report.print_json({"report": done})
+    else:
+        sys.stdout.write(done)
 
 
 @task(help={"arch": ARCH_HELP, **COMMON})

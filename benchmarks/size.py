@@ -16,7 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from build import golang, log, report, variants
 from build.targets import select
 
-RECIPES = (golang.UPSTREAM, replace(golang.OURS, name="no-roots", roots=False), golang.OURS)
+RECIPES = (
+    golang.UPSTREAM,
+    replace(golang.OURS, name="no-roots", roots=False, symbols=False),
+    golang.OURS,
+)
 
 
 def main() -> int:

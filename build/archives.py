@@ -102,8 +102,9 @@ def apply_patches(tree: Path, folder: Path) -> None:
 
 
 def apply_patch(tree: Path, patch: Path) -> list[str]:
-    """Apply one unified diff to the files below `tree` and return the paths it changed.
+    """Apply one unified diff to a file below `tree` and return the paths it changed.
 
+    One diff for a file: the parser runs several together unless git wrote them.
     Every context line must be where the diff says. Raises BuildFailed naming patch and file.
     """
     # Imported here: only needed when sources are unpacked, which is rare.

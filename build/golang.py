@@ -11,7 +11,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from build import archives, cache, digest, features
+from build import archives, cache, digest, features, modules, symbols
 from build.errors import BuildFailed
 from build.gotool import Go
 from build.paths import PATCHES, work_dir
@@ -19,6 +19,7 @@ from build.targets import Target
 from build.version import Release
 
 PACKAGE = "./cmd/tailscaled"
+SYMBOLS = "symbols.xz"
 ROOTS_TAG = "mt_roots"
 """Build tag of our file that puts the CA roots into the binary."""
 
@@ -38,7 +39,8 @@ class Recipe:
     `gcflags` goes to the compiler of all packages, `ldflags` to the linker beside the version
     stamps, `tags` are added to those of the features. `lean` links without line tables, `roots`
     puts the Mozilla CA set into the binary. `features`, if given, are in and no others, whatever
-    they need: that is for showing what breaks.
+    they need: that is for showing what breaks. `modules` takes the patched Go modules,
+    `symbols` leaves a file of symbols beside the binary.
     """
 
     name: str
@@ -48,14 +50,17 @@ class Recipe:
     lean: bool = True
     roots: bool = True
     features: tuple[str, ...] = ()
+    modules: bool = True
+    symbols: bool = False
 
 
-OURS = Recipe("ours")
+OURS = Recipe("ours", symbols=True)
 UPSTREAM = Recipe(
     "upstream",
     gcflags=("-l",),
     lean=False,
     roots=False,
+    modules=False,
     features=tuple(
         "advertiseexitnode advertiseroutes cli dns gro health ipnbus iptables listenrawdisco "
         "netstack osrouter peerapiserver portmapper unixsocketidentity useexitnode "
@@ -123,7 +128,7 @@ def tags(go: Go) -> list[str]:
     return list(entry.facts["tags"])
 
 
-def stamps(go: Go, release: Release) -> list[str]:
+def stamps(go: Go, long: str) -> list[str]:
     """Return the -X options that say which version this is.
 
     Without them a build outside git calls itself `<version>-ERR-BuildInfo`.
@@ -131,15 +136,15 @@ def stamps(go: Go, release: Release) -> list[str]:
     package = "tailscale.com/version"
     return [
         f"-X {package}.shortStamp={go.tailscale.version}",
-        f"-X {package}.longStamp={release.long}",
+        f"-X {package}.longStamp={long}",
     ]
 
 
 def compile_words(
-    go: Go, recipe: Recipe, build_tags: list[str], release: Release, output: Path
+    go: Go, recipe: Recipe, build_tags: list[str], long: str, output: Path
 ) -> list[str]:
     """Return the arguments of `go` that make the binary."""
-    ldflags = " ".join([*recipe.ldflags, *stamps(go, release)])
+    ldflags = " ".join([*recipe.ldflags, *stamps(go, long)])
     all_tags = [*build_tags, *recipe.tags, *([ROOTS_TAG] if recipe.roots else [])]
     words = ["build", "-trimpath", f"-tags={','.join(all_tags)}"]
     if recipe.gcflags:
@@ -158,6 +163,7 @@ def build(
     """Return the object with `tailscale.combined` for a platform.
 
     `linker` is needed for a lean recipe; `before` is called if the binary has to be compiled.
+    The long version in the facts ends in a hash of all inputs, and so names the build.
     Raises BuildFailed if the go command fails.
     """
     lean = linker if recipe.lean else None
@@ -172,23 +178,37 @@ def build(
         "patches": digest.of_json(archives.patches_identity(PATCHES / "tailscale")),
         "go": go.go.sha256,
         "environment": {"GOARCH": target.goarch, **target.go_env},
+        "modules": digest.of_json(modules.identity()) if recipe.modules else "",
         "linker": lean.identity if lean else "",
-        "command": compile_words(go, recipe, build_tags, release, nowhere),
+        "symbols": recipe.symbols,
+        "command": compile_words(go, recipe, build_tags, release.long, nowhere),
     }
 
+    # A crash report names the build by this, so it stands for all that went into it.
+    long = f"{release.long}-{digest.of_json(key)[:10]}"
     label = target.name if recipe == OURS else f"{target.name}-{recipe.name}"
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
         before()
         record = work_dir() / label / "golang.log"
         what = f"tailscaled for {target.name}"
-        words = compile_words(go, recipe, build_tags, release, out / "tailscale.combined")
+        words = compile_words(go, recipe, build_tags, long, out / "tailscale.combined")
+        source = modules.source(go).data if recipe.modules else None
         if lean:
             tool = lean.build()
             link, toolexec = (cache.checked(tool.artifact(n)) for n in ("link", "toolexec"))
             words.insert(1, f"-toolexec={toolexec} {link}")
-        go.run(words, what=what, record=record, scratch=scratch, target=target)
-        return {}
+        go.run(words, what=what, record=record, scratch=scratch, target=target, cwd=source)
+        if not recipe.symbols:
+            return {"long": long}
+        # The twin: the same packages, out of the compiler's cache, by the toolchain's own linker.
+        twin = scratch / "twin"
+        words = compile_words(go, replace(recipe, ldflags=("-w",)), build_tags, long, twin)
+        go.run(
+            words, what=what, record=record, scratch=scratch, target=target, cwd=source, append=True
+        )
+        (out / SYMBOLS).write_bytes(symbols.extract(out / "tailscale.combined", twin, long))
+        return {"long": long}
 
     title = f"tailscaled {go.tailscale.version}"
     if recipe != OURS:
@@ -203,6 +223,7 @@ def fetch_modules(go: Go, target: Target, scratch: Path) -> int:
     record = work_dir() / target.name / "modules.log"
     what = f"modules for {target.name}"
     printed = online.run(words, what=what, record=record, scratch=scratch, target=target)
+    modules.source(online)
     return len(printed.split())
 
 

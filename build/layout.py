@@ -7,11 +7,13 @@ import errno
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from build import cache, digest, image, log
+from build.artifacts import Artifact
 from build.errors import BuildFailed, UserError
 from build.paths import dist_dir
 from build.targets import Target
@@ -23,12 +25,20 @@ _OUTER = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
 _OUTER |= {errno.ENOTDIR, errno.EEXIST}
 """Failures whose cause is the place that was chosen for dist/."""
 
+Beside = Mapping[str, tuple[str, Artifact]]
+"""{file name: (platform it belongs to, content)}"""
+
 Check = Callable[[Path, dict[str, Target]], None]
 
 
 def archive_name(target: Target, release: Release) -> str:
     """Return the file name of a platform's archive for `/container/add file=`."""
     return f"{image.REPOSITORY}-{release.tag}-{target.name}.tar"
+
+
+def symbols_name(target: str, long: str) -> str:
+    """Return the file name of a platform's symbols; the long version names the build."""
+    return f"symbols-{target}-{long}.xz"
 
 
 @contextlib.contextmanager
@@ -71,10 +81,13 @@ def _layout(folder: Path, images: dict[str, cache.Entry], release: Release) -> s
 
 
 def _wanted(
-    images: dict[str, cache.Entry], names: dict[str, str], whole: bool
+    images: dict[str, cache.Entry], names: dict[str, str], beside: Beside, whole: bool
 ) -> dict[str, dict[str, Any]]:
     """Return {product in dist/: what it is made from}."""
-    wanted = {}
+    wanted: dict[str, dict[str, Any]] = {
+        name: {"file": artifact.sha256, "of": [target]}
+        for name, (target, artifact) in beside.items()
+    }
     for target, entry in images.items():
         wanted[names[target]] = {"archive": entry.files["archive.tar"], "of": [target]}
         if not whole:
@@ -118,16 +131,18 @@ def write(
     check: Check,
     *,
     whole: bool,
+    beside: Beside = MappingProxyType({}),
 ) -> tuple[dict[str, Any], list[str]]:
     """Bring dist/ up to date for these images; returns its record and the products written.
 
-    With `whole` the images go into one multi-platform layout `oci/`, else each into `oci-<name>/`.
-    A product appears by a rename after `check(path, its platforms)` did not raise; one that is
-    right already is left alone. Raises UserError if the folder cannot be written.
+    `beside` are plain files that go with a platform's image. With `whole` the images go into one
+    multi-platform layout `oci/`, else each into `oci-<name>/`. A product appears by a rename after
+    `check(path, its platforms)` did not raise; one that is right already is left alone. Raises
+    UserError if the folder cannot be written.
     """
     dist = dist_dir()
     names = {name: archive_name(targets[name], release) for name in images}
-    wanted = _wanted(images, names, whole)
+    wanted = _wanted(images, names, beside, whole)
     record = read_record(dist)
     if all(_same(dist, name, record, want) for name, want in wanted.items()):
         return record, []
@@ -139,6 +154,9 @@ def write(
         fresh.mkdir()
         try:
             for name in stale:
+                if name in beside:
+                    record[name] = _copy(beside[name][1], fresh / name, wanted[name], release)
+                    continue
                 record[name] = _make(fresh / name, wanted[name], images, release)
                 check(fresh / name, {of: targets[of] for of in wanted[name]["of"]})
             for name in stale:
@@ -152,15 +170,18 @@ def write(
     return record, stale
 
 
+def _copy(artifact: Artifact, path: Path, want: dict[str, Any], release: Release) -> dict[str, Any]:
+    shutil.copyfile(cache.checked(artifact), path)
+    known = {"size": artifact.size, "sha256": artifact.sha256}
+    return {"from": want, "tag": release.tag, **known}
+
+
 def _make(
     path: Path, want: dict[str, Any], images: dict[str, cache.Entry], release: Release
 ) -> dict[str, Any]:
     if "archive" in want:
-        entry = images[want["of"][0]]
-        archive = entry.artifact("archive.tar")
-        shutil.copyfile(cache.checked(archive), path)
-        known = {"size": archive.size, "sha256": archive.sha256}
-        return {"from": want, "tag": release.tag, **known}
+        archive = images[want["of"][0]].artifact("archive.tar")
+        return _copy(archive, path, want, release)
     chosen = {name: images[name] for name in want["of"]}
     index = _layout(path, chosen, release)
     files = digest.tree_manifest(path)
@@ -176,9 +197,9 @@ def _replace(fresh: Path, place: Path) -> None:
 
 
 def _forget(dist: Path, record: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Remove archives of other releases: dist/ holds one release at a time."""
+    """Remove archives and symbols of other builds: dist/ holds one of each platform."""
     for name in [known for known in record if known not in wanted]:
-        stale_tag = name.endswith(".tar") and record[name]["from"]["of"][0] in {
+        stale_tag = not name.startswith("oci") and record[name]["from"]["of"][0] in {
             part for want in wanted.values() for part in want["of"]
         }
         if stale_tag or not (dist / name).exists():

@@ -106,7 +106,7 @@ def build(request: Request) -> Result:
 
 def _build_once(request: Request) -> Result:
     result = Result()
-    made = _compile_all(request, result)
+    made, symbols = _compile_all(request, result)
     history = size.recorded()
     for target in request.targets:
         binaries, applets = made[target.name]
@@ -118,8 +118,9 @@ def _build_once(request: Request) -> Result:
         result.images[target.name] = entry
         result.measures += size.measure(target, files, history)
     chosen = {target.name: target for target in request.targets}
+    beside = {layout.symbols_name(name, long): (name, file) for name, long, file in symbols}
     result.record, result.written = layout.write(
-        result.images, chosen, request.release, _audit, whole=request.whole
+        result.images, chosen, request.release, _audit, whole=request.whole, beside=beside
     )
     return result
 
@@ -136,8 +137,10 @@ def _audit(path: Path, chosen: dict[str, Target]) -> None:
 Made = dict[str, tuple[dict[str, Artifact], list[str]]]
 
 
-def _compile_all(request: Request, result: Result) -> Made:
+def _compile_all(request: Request, result: Result) -> tuple[Made, list[tuple[str, str, Artifact]]]:
     """Run the stages that make binaries, side by side where they use different things.
+
+    Returns the binaries and (platform, long version, symbols) of each.
 
     One lane for the go command (it uses every core itself), one for make, one for UPX (one core).
     """
@@ -190,13 +193,19 @@ def _compile_all(request: Request, result: Result) -> Made:
         everything: list[Future[cache.Entry]] = [*compiled.values(), upx, *shells.values()]
         everything += [future for pair in packed.values() for future in pair.values()]
         _all_done(everything)
-        return {
+        binaries = {
             name: (
                 {part: future.result().artifact(part) for part, future in pair.items()},
                 list(shells[name].result().facts["applets"]),
             )
             for name, pair in packed.items()
         }
+        entries = {name: future.result() for name, future in compiled.items()}
+        symbols = [
+            (name, str(entry.facts["long"]), entry.artifact(golang.SYMBOLS))
+            for name, entry in entries.items()
+        ]
+        return binaries, symbols
 
 
 def _noted(entry: cache.Entry, result: Result, target: Target) -> cache.Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from build import cache, compress, features, golang, pipeline, tools, weigh
 from build.artifacts import Artifact
@@ -31,7 +32,7 @@ def build(target: Target, recipe: golang.Recipe) -> tuple[Artifact, Artifact]:
     return raw, packed.artifact("tailscale.combined")
 
 
-SYMBOLS = replace(golang.OURS, name="symbols", ldflags=())
+SYMBOLS = replace(golang.OURS, name="symbols", ldflags=(), symbols=False)
 """Ours with its symbol table, for weighing."""
 
 
@@ -58,8 +59,16 @@ def feature_costs(target: Target, names: Sequence[str]) -> dict[str, tuple[int, 
     costs = {}
     for name in wanted:
         kept = weigh.without(graph, verdicts, name)
-        recipe = replace(golang.OURS, name=f"no-{name}", features=tuple(sorted(kept)))
+        features_kept = tuple(sorted(kept))
+        recipe = replace(golang.OURS, name=f"no-{name}", features=features_kept, symbols=False)
         less_raw, less = build(target, recipe)
         gone = sorted(set(resolution.included) - kept - {name})
         costs[name] = (raw.size - less_raw.size, packed.size - less.size, gone)
     return costs
+
+
+def symbols_of(target: Target) -> Path:
+    """Return the file of symbols of a platform's binary as this checkout builds it."""
+    go = pipeline.go_command()
+    made = golang.build(go, target, pipeline.release_of(), linker=pipeline.lean_linker(go))
+    return cache.checked(made.artifact(golang.SYMBOLS))

@@ -53,7 +53,7 @@ def compile_golden(folder: Path) -> dict[str, Any]:
     go = Go(pin("tailscale"), pin("go"), trees=None)  # type: ignore[arg-type]
     words = {
         recipe.name: golang.compile_words(
-            go, recipe, ["ts_omit_a", "ts_omit_b"], images.RELEASE, Path("OUT")
+            go, recipe, ["ts_omit_a", "ts_omit_b"], images.RELEASE.long, Path("OUT")
         )
         for recipe in (golang.OURS, golang.UPSTREAM)
     }

@@ -68,22 +68,22 @@ def test_the_golden_words(places: Path) -> None:
 
 
 def test_the_stamps(go: Go) -> None:
-    stamps = golang.stamps(go, RELEASE)
+    stamps = golang.stamps(go, RELEASE.long)
     assert stamps == [
         "-X tailscale.com/version.shortStamp=1.102.5",
         "-X tailscale.com/version.longStamp=1.102.5-mt.7",
     ]
-    words = golang.compile_words(go, golang.OURS, ["t"], RELEASE, Path("OUT"))
+    words = golang.compile_words(go, golang.OURS, ["t"], RELEASE.long, Path("OUT"))
     (ldflags,) = [word for word in words if word.startswith("-ldflags=")]
     assert all(stamp in ldflags for stamp in stamps)
 
 
 def test_the_words_change_with_release_tags_and_recipe(go: Go) -> None:
-    base = golang.compile_words(go, golang.OURS, ["a"], RELEASE, Path("OUT"))
+    base = golang.compile_words(go, golang.OURS, ["a"], RELEASE.long, Path("OUT"))
     other = dataclasses.replace(RELEASE, revision=8)
-    assert golang.compile_words(go, golang.OURS, ["a"], other, Path("OUT")) != base
-    assert golang.compile_words(go, golang.OURS, ["b"], RELEASE, Path("OUT")) != base
-    assert golang.compile_words(go, golang.UPSTREAM, ["a"], RELEASE, Path("OUT")) != base
+    assert golang.compile_words(go, golang.OURS, ["a"], other.long, Path("OUT")) != base
+    assert golang.compile_words(go, golang.OURS, ["b"], RELEASE.long, Path("OUT")) != base
+    assert golang.compile_words(go, golang.UPSTREAM, ["a"], RELEASE.long, Path("OUT")) != base
 
 
 @pytest.mark.parametrize("name", targets.targets())

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from running import emulator
 
-from build import cache, errors, linker, pipeline
+from build import cache, errors, linker, overlay, pipeline
 from build.targets import Target, targets
 
 PROGRAM = Path(__file__).parent / "golang" / "linetables"
 
 
 def test_a_toolchain_that_is_not_the_known_one_stops_the_build(tmp_path: Path) -> None:
-    for name in linker.known_files():
+    for name in overlay.known_files(linker.FOLDER):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("package ld\n")
     with pytest.raises(errors.BuildFailed) as caught:
-        linker.check_known(tmp_path)
-    for name, sha256 in linker.known_files().items():
+        overlay.check_known(tmp_path, linker.FOLDER)
+    for name, sha256 in overlay.known_files(linker.FOLDER).items():
         assert name in str(caught.value)
         assert sha256 in str(caught.value)
 
 
 def test_a_toolchain_without_the_file_stops_the_build(tmp_path: Path) -> None:
     with pytest.raises(errors.BuildFailed, match="no such file"):
-        linker.check_known(tmp_path)
+        overlay.check_known(tmp_path, linker.FOLDER)
 
 
 def compile_program(out: Path, target: Target, *, lean: bool) -> None:
@@ -48,15 +48,9 @@ def compile_program(out: Path, target: Target, *, lean: bool) -> None:
 
 
 def run(program: Path, target: Target, *words: str) -> subprocess.CompletedProcess[str]:
-    argv: list[str] = [str(program), *words]
-    env = {"PATH": "/usr/bin:/bin"}
-    if target.name != "amd64":
-        emulator = shutil.which(f"{target.qemu[0]}-static")
-        if emulator is None:
-            pytest.fail(f"{target.qemu[0]}-static is not installed (apt: qemu-user-static)")
-        words_of_emulator = [emulator, "-cpu", target.qemu[1]]
-        env["EMULATOR"] = " ".join(words_of_emulator)
-        argv = [*words_of_emulator, *argv]
+    words_of_emulator = emulator(target)
+    env = {"PATH": "/usr/bin:/bin", "EMULATOR": " ".join(words_of_emulator)}
+    argv = [*words_of_emulator, str(program), *words]
     return subprocess.run(argv, capture_output=True, text=True, env=env, timeout=600)
 
 
