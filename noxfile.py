@@ -107,6 +107,13 @@ def overhead(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """The packet path's hot code by upstream's recipe and by ours, in instructions."""
+    prepare(session)
+    session.run("python", "benchmarks/speed.py", *session.posargs, external=INSIDE)
+
+
+@nox.session
 def sizes(session: nox.Session) -> None:
     """The binary by upstream's recipe and by ours, both built here, in one table."""
     prepare(session)

@@ -128,6 +128,13 @@ def tags(go: Go) -> list[str]:
     return list(entry.facts["tags"])
 
 
+def tags_of(go: Go, recipe: Recipe) -> list[str]:
+    """Return the build tags of a recipe's features: ours, unless it names others."""
+    if recipe.features:
+        return features.tags_for(graph(go), set(recipe.features))
+    return tags(go)
+
+
 def stamps(go: Go, long: str) -> list[str]:
     """Return the -X options that say which version this is.
 
@@ -167,9 +174,7 @@ def build(
     Raises BuildFailed if the go command fails.
     """
     lean = linker if recipe.lean else None
-    build_tags = tags(go)
-    if recipe.features:
-        build_tags = features.tags_for(graph(go), set(recipe.features))
+    build_tags = tags_of(go, recipe)
     nowhere = Path("OUT")
     key = {
         "name": "tailscaled",

@@ -112,10 +112,9 @@ def test_the_roots(tree: Path, tmp_path: Path) -> None:
     empty.mkdir()
     none = {"SSL_CERT_FILE": str(tmp_path / "missing"), "SSL_CERT_DIR": str(empty)}
     private = tmp_path / "private.pem"
-    server = subprocess.Popen(
+    with subprocess.Popen(
         [program, "serve", private], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
+    ) as server:
         assert server.stdout is not None
         address = server.stdout.readline().strip()
 
@@ -140,9 +139,6 @@ def test_the_roots(tree: Path, tmp_path: Path) -> None:
         assert run("dial", address, **own).stderr == ""
         # They replace the built-in set, they do not add to it.
         assert run("chain", ROOTS / "chain.pem", **own).returncode != 0
-    finally:
-        server.kill()
-        server.wait()
 
 
 @pytest.mark.slow
@@ -158,7 +154,8 @@ def test_the_set_of_roots_is_mozillas(tree: Path, tmp_path: Path) -> None:
     assert ours != theirs
     assert unsign.unsign(ours) == ours
     assert len(ours) == len(theirs)
-    go(["test", "./..."], place, tmp_path)
+    # Not those of bundle/: they compare the hashes of whole certificates.
+    go(["test", "."], place, tmp_path)
 
 
 @pytest.mark.parametrize("damage", [b"\x31", b"\x30\x82\xff\xff"])
