@@ -36,6 +36,9 @@ from build.paths import cache_dir, work_dir
 FORMAT = 1
 """Part of every key; raised when the meaning of an object changes."""
 
+ALMOST_FULL = 16 << 20
+"""Bytes free on the cache's disk below which a failed program is blamed on that."""
+
 TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This folder is a cache of mikrotik-tailscale (see https://bford.info/cachedir/).
 # `invoke cache --prune` deletes what was not used lately; deleting all of it is safe too.
@@ -196,7 +199,16 @@ def obtain(stage: str, label: str, inputs: Inputs, build: Builder, *, title: str
             with scratch() as folder, log.step(label, title or stage):
                 out = folder / "object" / "data"
                 out.mkdir(parents=True)
-                facts = build(out, folder) or {}
+                try:
+                    facts = build(out, folder) or {}
+                except BuildFailed as error:
+                    # Programs say "no space" in many ways, or not at all.
+                    free = shutil.disk_usage(folder).free
+                    if free < ALMOST_FULL:
+                        raise _no_space(
+                            f"{stage} for {label}", f"{free:,} B free; {error}"
+                        ) from error
+                    raise
                 entry = _store(stage, key, inputs, facts, out)
     except OSError as error:
         raise _said_better(error, f"{stage} for {label}") from error
@@ -269,14 +281,18 @@ def discard_folder(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _no_space(what: str, why: str) -> UserError:
+    return UserError(
+        f"no space left while making {what}",
+        why=why,
+        cure="free some space, run `invoke cache --prune`, or set MT_CACHE to another disk",
+    )
+
+
 def _said_better(error: OSError, what: str) -> Exception:
     place = error.filename or cache_dir()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(
-            f"no space left while making {what}",
-            why=f"{place}: {error.strerror}",
-            cure="free some space, run `invoke cache --prune`, or set MT_CACHE to another disk",
-        )
+        return _no_space(what, f"{place}: {error.strerror}")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return UserError(
             f"cannot write while making {what}",

@@ -91,11 +91,15 @@ def build(request: Request) -> Result:
     start = time.monotonic()
     tools.require()
     cache.sweep()
+    mended: set[Path] = set()
     while True:
         try:
             result = _build_once(request)
             break
         except cache.Damaged as error:
+            if error.folder in mended:
+                raise
+            mended.add(error.folder)
             log.warn(f"{error}; it is made again")
             cache.discard_folder(error.folder)
     result.seconds = time.monotonic() - start

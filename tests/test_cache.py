@@ -364,6 +364,19 @@ def test_no_space_is_told_with_its_cure() -> None:
     assert list((cache.prepare() / "tmp").iterdir()) == []
 
 
+def test_a_program_that_fails_on_an_almost_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(out: Path, scratch: Path) -> None:
+        raise BuildFailed("cc ended with exit status 1")
+
+    with pytest.raises(BuildFailed, match="exit status 1"):
+        obtain(fails)
+    monkeypatch.setattr(cache, "ALMOST_FULL", 1 << 62)
+    with pytest.raises(UserError) as caught:
+        obtain(fails)
+    assert "no space left while making stage for arm64" in caught.value.what
+    assert "B free; cc ended with exit status 1" in caught.value.why
+
+
 @pytest.mark.parametrize("made", ["file", "file above"])
 def test_a_cache_that_cannot_be(places: Path, monkeypatch: pytest.MonkeyPatch, made: str) -> None:
     (places / "block").write_text("")

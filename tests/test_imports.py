@@ -24,6 +24,7 @@ LEVELS: dict[int, set[str]] = {
         "modules",
         "pclntab",
         "symbols",
+        "unsign",
     },
     3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout"},
     4: {"audit", "size", "weigh"},
