@@ -19,7 +19,7 @@ from build.lab.bundle import Bundle
 from build.paths import ROOT
 
 SCRIPT = ROOT / "build" / "lab" / "contain.sh"
-FLASH_MB = 32
+FLASH_MB = 64
 SECTOR = 512
 """Bytes of a sector in /sys/block/*/stat (Documentation/block/stat.rst of Linux)."""
 
@@ -30,7 +30,7 @@ class Container:
 
     `env` is added to the image's environment, `words` to the daemon's arguments; `certificates`
     is the folder that a user mounts at /etc/ssl/certs, "" for none; `wrapper` is put before the
-    entrypoint on this machine's side.
+    entrypoint on this machine's side. `volatile` loses the state at each start: a broken mount.
     """
 
     lab: Anchor
@@ -45,7 +45,9 @@ class Container:
     wrapper: list[str] = field(default_factory=list)
     service: Service | None = None
     started: float = 0.0
+    volatile: bool = False
     _starts: int = 0
+    _addresses: list[str] = field(default_factory=list)
 
     @property
     def home(self) -> str:
@@ -79,6 +81,8 @@ class Container:
         words += [*self.wrapper, "chroot", ".", *self.bundle.config["Entrypoint"]]
         words += [*self.bundle.config["Cmd"], *self.words]
         self._starts += 1
+        if self.volatile:
+            self.lab.shell(f"rm -rf {self.home}/state/*\n")
         self.started = time.monotonic()
         self.service = self.lab.start(
             f"{self.name}-{self._starts}",
@@ -155,8 +159,13 @@ class Container:
         return self.status().get("BackendState") == "Running"
 
     def addresses(self) -> list[str]:
-        """Return its addresses in the tailnet, IPv4 first, [] if it has none."""
-        return list(self.status().get("TailscaleIPs") or [])
+        """Return its addresses in the tailnet, IPv4 first, [] if it has none.
+
+        They are remembered: they change only with a new login.
+        """
+        if not self._addresses:
+            self._addresses = list(self.status().get("TailscaleIPs") or [])
+        return self._addresses
 
     def stop(self) -> None:
         """Stop it as RouterOS does: SIGTERM to PID 1, ten seconds, SIGKILL."""

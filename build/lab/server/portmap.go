@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"flag"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -129,26 +131,36 @@ func (gw *gateway) discover() {
 			}
 		}
 	}
-	socket := must(net.ListenMulticastUDP("udp4", device, group))
-	buffer := make([]byte, 2048)
-	for {
-		size, from, err := socket.ReadFromUDP(buffer)
-		if err != nil {
-			log.Fatal(err)
-		}
-		if !strings.HasPrefix(string(buffer[:size]), "M-SEARCH") {
-			continue
-		}
-		kind := "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
-		reply := fmt.Sprintf("HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=120\r\nST: %s\r\nUSN: uuid:mt-lab::%s\r\nEXT:\r\nSERVER: mt-lab UPnP/1.1\r\nLOCATION: http://%s:5000/root.xml\r\n\r\n", kind, kind, gw.inside)
-		// The answer must come from the gateway's address and port 1900.
-		conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: gw.inside.AsSlice()}, from)
-		if err == nil {
-			conn.Write([]byte(reply))
-			conn.Close()
+	// Questions come to the group or to the gateway; clients believe answers from the gateway's
+	// address and port 1900 only.
+	share := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) {
+			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+		})
+	}}
+	packets := must(share.ListenPacket(context.Background(), "udp4", gw.inside.String()+":1900"))
+	own := packets.(*net.UDPConn)
+	reply := func(socket *net.UDPConn) {
+		buffer := make([]byte, 2048)
+		for {
+			size, from, err := socket.ReadFromUDP(buffer)
+			if err != nil {
+				log.Fatal(err)
+			}
+			log.Printf("%s: %.40q", from, buffer[:size])
+			if strings.HasPrefix(string(buffer[:size]), "M-SEARCH") {
+				own.WriteToUDP(fmt.Appendf(nil, found, gateway1, gateway1, gw.inside), from)
+			}
 		}
 	}
+	go reply(own)
+	reply(must(net.ListenMulticastUDP("udp4", device, group)))
 }
+
+const gateway1 = "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
+
+const found = "HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=120\r\nST: %s\r\nUSN: uuid:mt-lab::%s\r\nEXT:\r\n" +
+	"SERVER: mt-lab UPnP/1.1\r\nLOCATION: http://%s:5000/root.xml\r\n\r\n"
 
 const device = `<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0"><specVersion><major>1</major><minor>0</minor></specVersion>
 <device><deviceType>urn:schemas-upnp-org:device:InternetGatewayDevice:1</deviceType><friendlyName>mt-lab</friendlyName><manufacturer>mt-lab</manufacturer><modelName>mt-lab</modelName><UDN>uuid:mt-lab</UDN>
@@ -160,6 +172,7 @@ const device = `<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-
 var element = regexp.MustCompile(`<(?:\w+:)?(NewInternalPort|NewExternalPort|NewInternalClient|NewProtocol)[^>]*>([^<]*)<`)
 
 func (gw *gateway) upnp(w http.ResponseWriter, r *http.Request) {
+	log.Printf("%s: %s %s %s", r.RemoteAddr, r.Method, r.URL.Path, r.Header.Get("SOAPAction"))
 	w.Header().Set("Content-Type", "text/xml")
 	if r.Method == "GET" {
 		io.WriteString(w, device)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"flag"
 	"log"
 	"os"
 	"os/exec"
@@ -15,8 +16,12 @@ import (
 
 // without becomes another program that finds a kernel without netfilter: netlink sockets of that
 // family, which nftables needs, are refused as such a kernel refuses them. Every child inherits
-// that. (The image has no iptables program, so iptables is absent already.)
+// that. `-all` refuses every netlink socket, for showing that this is noticed. (The image has no iptables program, so iptables is absent already.)
 func without(args []string) {
+	flags := flag.NewFlagSet("without", flag.ExitOnError)
+	all := flags.Bool("all", false, "refuse every family")
+	flags.Parse(args)
+	args = flags.Args()
 	const (
 		// Offsets in struct seccomp_data, for a little-endian machine.
 		number, domain, protocol = 0, 16, 32
@@ -36,6 +41,10 @@ func without(args []string) {
 		load(domain), unless(unix.AF_NETLINK, 3),
 		load(protocol), unless(unix.NETLINK_NETFILTER, 1), refuse(uint32(unix.EPROTONOSUPPORT)),
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	if *all {
+		filter = append(filter[:4], filter[6:]...)
+		filter[1], filter[3] = unless(unix.SYS_SOCKET, 3), unless(unix.AF_NETLINK, 1)
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	runtime.LockOSThread()
