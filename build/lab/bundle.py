@@ -30,7 +30,7 @@ class Bundle:
     changes: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def changed(self, changes: Mapping[str, bytes]) -> Bundle:
-        """Return the same with other content for some files; its digest is no longer the image's."""
+        """Return it with other content for some files; it has no digest then."""
         return replace(self, digest="", changes={**self.changes, **changes})
 
     @property
@@ -54,7 +54,7 @@ class Bundle:
 
 
 def read(layout: Path, target: Target) -> Bundle:
-    """Return a platform's image from an OCI layout. Raises UserError if there is none or it lies."""
+    """Return a platform's image from an OCI layout. Raises UserError if it is not whole."""
 
     def blob(name: str) -> bytes:
         content = (layout / "blobs" / "sha256" / name.removeprefix("sha256:")).read_bytes()

@@ -15,30 +15,35 @@ from build.lab.world import QUAD100, QUAD100_6, World, await_, demand
 
 @dataclass(frozen=True)
 class Canary:
-    """One check. `claim` is what it proves; `slow` ones restart the node or wait for timeouts."""
+    """One check. `claim` is what it proves.
+
+    `slow` ones restart the node or wait for timeouts; `user` ones make sense without a tunnel
+    device too, which is how an emulated platform runs.
+    """
 
     name: str
     claim: str
     check: Callable[[World], str]
     slow: bool = False
+    user: bool = False
 
 
 CANARIES: dict[str, Canary] = {}
 
 
 def canary(
-    name: str, claim: str, *, slow: bool = False
+    name: str, claim: str, *, slow: bool = False, user: bool = False
 ) -> Callable[[Callable[[World], str]], Callable[[World], str]]:
     """Register a check under its name."""
 
     def register(check: Callable[[World], str]) -> Callable[[World], str]:
-        CANARIES[name] = Canary(name, claim, check, slow)
+        CANARIES[name] = Canary(name, claim, check, slow, user)
         return check
 
     return register
 
 
-@canary("join", "`tailscale up --auth-key` ends by itself, connected")
+@canary("join", "`tailscale up --auth-key` ends by itself, connected", user=True)
 def join(world: World) -> str:
     """The command must not hang, nor come back before the node is connected."""
     done = world.notes["up"]
@@ -50,7 +55,7 @@ def join(world: World) -> str:
     return f"connected {world.seconds_to_running:.1f} s after the container's start"
 
 
-@canary("commands", "status, ip, version, whois and netcheck answer")
+@canary("commands", "status, ip, version, whois and netcheck answer", user=True)
 def commands(world: World) -> str:
     """The command line inside the container, as /container/shell runs it."""
     node, other = world.node, world.client.addresses()[0]
@@ -74,6 +79,14 @@ def _answers(world: World, server: str, net: str) -> str:
         f"{name} A @{server} over {net}: wanted {wanted}, got {found}",
     )
     return f"{name} is {wanted[0]}"
+
+
+@canary("answers", "the node's own addresses answer the client, IPv4 and IPv6", user=True)
+def answers(world: World) -> str:
+    """A ping through the tunnel."""
+    for address in world.node.addresses():
+        demand(world.ping("client", address), f"{address} does not answer")
+    return " ".join(world.node.addresses())
 
 
 @canary("magicdns-udp", "100.100.100.100 answers tailnet names over UDP")
@@ -116,17 +129,20 @@ def names_inside(world: World) -> str:
 def _both_ways(world: World, family: int) -> str:
     lan, peer = world.net.home.lan[family], world.client.addresses()[family]
     demand(world.ping("client", lan), f"the client does not reach {lan} in the LAN")
+    if world.node.plain:
+        # Without a tunnel device nothing is routed from the LAN into the tailnet.
+        return f"client -> {lan}"
     demand(world.ping("lan", peer), f"the LAN host does not reach the client {peer}")
     return f"client <-> {lan}"
 
 
-@canary("subnet-ipv4", "the LAN is reached from the tailnet and back, IPv4")
+@canary("subnet-ipv4", "the LAN is reached from the tailnet and back, IPv4", user=True)
 def subnet_ipv4(world: World) -> str:
     """Subnet router for IPv4."""
     return _both_ways(world, 0)
 
 
-@canary("subnet-ipv6", "the LAN is reached from the tailnet and back, IPv6")
+@canary("subnet-ipv6", "the LAN is reached from the tailnet and back, IPv6", user=True)
 def subnet_ipv6(world: World) -> str:
     """Subnet router for IPv6, which needs forwarding that tailscaled does not turn on itself."""
     return _both_ways(world, 1)
@@ -154,7 +170,7 @@ def _exit(world: World, family: int) -> str:
     return f"the client appears as {wan}"
 
 
-@canary("exit-ipv4", "the node is an exit node for IPv4")
+@canary("exit-ipv4", "the node is an exit node for IPv4", user=True)
 def exit_ipv4(world: World) -> str:
     """A client's traffic leaves through the router."""
     return _exit(world, 0)
@@ -166,7 +182,7 @@ def exit_ipv6(world: World) -> str:
     return _exit(world, 1)
 
 
-@canary("exit-dns", "a client with this exit node resolves public names through it")
+@canary("exit-dns", "a client with this exit node resolves public names through it", user=True)
 def exit_dns(world: World) -> str:
     """The node's PeerAPI serves DNS to the client; the answer says recursion is available."""
     name = world.fresh_name()
@@ -178,7 +194,9 @@ def exit_dns(world: World) -> str:
     return f"asked by {world.net.home.wan[0]}"
 
 
-@canary("own-exit-dns", "the node behind another exit node resolves public names through it")
+@canary(
+    "own-exit-dns", "the node behind another exit node resolves public names through it", user=True
+)
 def own_exit_dns(world: World) -> str:
     """The node as client: its PeerAPI client asks the exit node."""
     name = world.fresh_name()
@@ -201,14 +219,16 @@ def _path(world: World, *wanted: str) -> bool:
     return done.ok and any(path in done.output for path in wanted)
 
 
-@canary("direct", "packets to a reachable peer take a direct UDP path")
+@canary("direct", "packets to a reachable peer take a direct UDP path", user=True)
 def direct(world: World) -> str:
     """Not the relay: builds without UDP transport work too, and slowly."""
     await_(lambda: _path(world, *DIRECT), 15, "no direct path to a reachable peer")
     return "client by UDP"
 
 
-@canary("relay", "with UDP blocked, packets go through DERP, and directly again afterwards")
+@canary(
+    "relay", "with UDP blocked, packets go through DERP, and directly again afterwards", user=True
+)
 def relay(world: World) -> str:
     """The router drops UDP, as some hotels do."""
     rule = "meta l4proto udp udp dport != 53 drop"
@@ -219,17 +239,19 @@ def relay(world: World) -> str:
     return "relayed, then direct"
 
 
-@canary("log-quiet", "the log holds no message of a higher verbosity")
+@canary("log-quiet", "the log holds no message of a higher verbosity", user=True)
 def log_quiet(world: World) -> str:
     """`[v1]`, `[v2]` and `[v\\0JSON]`: the last has a NUL in it, so a text search may miss it."""
     lines = world.node.log().split("\n")
     demand(len(lines) > 20, f"the log has {len(lines)} lines only: this proves nothing")
     loud = [line for line in lines if any(m in line for m in ("[v1]", "[v2]", "[v\0JSON]"))]
-    demand(not loud, f"{len(loud)} of {len(lines)} lines are verbose, such as: {(loud or [''])[0]!r}")
+    demand(
+        not loud, f"{len(loud)} of {len(lines)} lines are verbose, such as: {(loud or [''])[0]!r}"
+    )
     return f"0 of {len(lines)} lines"
 
 
-@canary("state-files", "only the state and the cached DERP map are kept")
+@canary("state-files", "only the state and the cached DERP map are kept", user=True)
 def state_files(world: World) -> str:
     """In the folder that lives on the router's disk."""
     found = sorted(path.name for path in world.node.path("state").iterdir())

@@ -15,7 +15,13 @@ def _back(world: World, what: str, seconds: float = 25) -> str:
     await_(world.node.running, seconds, f"the node is not connected after {what}")
     took = time.monotonic() - began
     other = world.client.addresses()[0]
-    await_(lambda: world.ping("node", other, 1), seconds, f"no peer is reached after {what}")
+
+    def reached() -> bool:
+        if world.node.plain:
+            return world.node.cli("ping", "-c", "1", "--timeout=2s", other).ok
+        return world.ping("node", other, 1)
+
+    await_(reached, seconds, f"no peer is reached after {what}")
     return f"{took:.1f} s"
 
 
@@ -24,7 +30,9 @@ def _identity(world: World) -> tuple[str, str]:
     return status["Self"]["PublicKey"], status["TailscaleIPs"][0]
 
 
-@canary("restart", "a stop and start keeps the node's identity, without a key", slow=True)
+@canary(
+    "restart", "a stop and start keeps the node's identity, without a key", slow=True, user=True
+)
 def restart(world: World) -> str:
     """SIGTERM as RouterOS sends it; the tmpfs is empty afterwards, the state is not."""
     before = _identity(world)
@@ -37,7 +45,12 @@ def restart(world: World) -> str:
     return f"connected after {took}, {written} bytes written"
 
 
-@canary("crash", "after kill -9 the node comes back with identity, MagicDNS and public DNS", slow=True)
+@canary(
+    "crash",
+    "after kill -9 the node comes back with identity, MagicDNS and public DNS",
+    slow=True,
+    user=True,
+)
 def crash(world: World) -> str:
     """The daemon is PID 1, so this is the container's death too: nothing is tidied up."""
     before = _identity(world)
@@ -51,7 +64,12 @@ def crash(world: World) -> str:
     return f"connected after {took}"
 
 
-@canary("log-verbose", "TS_LOG_VERBOSITY=1 shows the messages that are dropped else", slow=True)
+@canary(
+    "log-verbose",
+    "TS_LOG_VERBOSITY=1 shows the messages that are dropped else",
+    slow=True,
+    user=True,
+)
 def log_verbose(world: World) -> str:
     """The way to see more without another image."""
     world.node.env["TS_LOG_VERBOSITY"] = "1"
@@ -66,13 +84,20 @@ def log_verbose(world: World) -> str:
     return f"{len(loud)} of {len(lines)} lines"
 
 
-@canary("control-outage", "the tailnet works without the control server, and hears of it again", slow=True)
+@canary(
+    "control-outage",
+    "the tailnet works without the control server, and hears of it again",
+    slow=True,
+    user=True,
+)
 def control_outage(world: World) -> str:
     """The control server's and relay's TCP side is gone and back; it keeps its memory."""
     world.tell_control("off")
     try:
         time.sleep(2)
-        demand(world.ping("client", world.net.home.lan[0]), "the LAN is lost without control server")
+        demand(
+            world.ping("client", world.net.home.lan[0]), "the LAN is lost without control server"
+        )
         found = world.ask("node", QUAD100, f"client.{world.net.internet.domain}")
         demand(found.get("rcode") == "Success", f"MagicDNS without control server: {found}")
     finally:
@@ -91,7 +116,12 @@ def control_outage(world: World) -> str:
     return "LAN and names without it; a new route arrives afterwards"
 
 
-@canary("wrong-clock", "a node whose clock is behind at boot joins once it is right", slow=True)
+@canary(
+    "wrong-clock",
+    "a node whose clock is behind at boot joins once it is right",
+    slow=True,
+    user=True,
+)
 def wrong_clock(world: World) -> str:
     """Routers have no clock battery. The certificate begins in two days, as it seems to them."""
     world.node.stop()
@@ -108,7 +138,9 @@ def wrong_clock(world: World) -> str:
     return "connected " + _back(world, "the clock is right", 60) + " after the clock was right"
 
 
-@canary("no-netfilter", "without nftables and iptables the node joins, answers and routes", slow=True)
+@canary(
+    "no-netfilter", "without nftables and iptables the node joins, answers and routes", slow=True
+)
 def no_netfilter(world: World) -> str:
     """The image has no iptables program; here the kernel refuses nftables as well."""
     node = world.node
@@ -170,7 +202,11 @@ def portmap_upnp(world: World) -> str:
     return _port_mapping(world, "upnp")
 
 
-@canary("damaged-state", "a truncated state file is told and kept; removing it allows a new login", slow=True)
+@canary(
+    "damaged-state",
+    "a truncated state file is told and kept; removing it allows a new login",
+    slow=True,
+)
 def damaged_state(world: World) -> str:
     """A power cut while the file is written, or a full disk. It is the last canary."""
     world.node.stop()

@@ -31,6 +31,8 @@ class Container:
     `env` is added to the image's environment, `words` to the daemon's arguments; `certificates`
     is the folder that a user mounts at /etc/ssl/certs, "" for none; `wrapper` is put before the
     entrypoint on this machine's side. `volatile` loses the state at each start: a broken mount.
+    `emulator` is qemu-user's program and its CPU, for an image of another machine: that runs in a
+    user namespace, whose binfmt_misc is its own, with userspace networking.
     """
 
     lab: Anchor
@@ -46,6 +48,7 @@ class Container:
     service: Service | None = None
     started: float = 0.0
     volatile: bool = False
+    emulator: tuple[str, ...] = ()
     _starts: int = 0
     _addresses: list[str] = field(default_factory=list)
 
@@ -59,7 +62,7 @@ class Container:
         return Path(f"/proc/{self.lab.pid}/root{self.home}/{inside}")
 
     def create(self) -> Container:
-        """Unpack the image, as RouterOS does once, and write the resolv.conf of its dns= setting."""
+        """Unpack the image once, as RouterOS does, and write the resolv.conf of dns=."""
         script = f"mkdir {self.home}\n"
         if self.flash:
             # No journal: a sector that is written is one that something asked for.
@@ -77,18 +80,22 @@ class Container:
     def start(self) -> Container:
         """Start it and return once PID 1 runs the entrypoint. Raises BuildFailed if it cannot."""
         settings = dict(pair.split("=", 1) for pair in self.bundle.config["Env"]) | self.env
+        if self.emulator:
+            settings["QEMU_CPU"] = self.emulator[1]
         words = [f"{key}={value}" for key, value in settings.items()]
         words += [*self.wrapper, "chroot", ".", *self.bundle.config["Entrypoint"]]
         words += [*self.bundle.config["Cmd"], *self.words]
+        words += ["--tun=userspace-networking"] if self.plain else []
         self._starts += 1
         if self.volatile:
             self.lab.shell(f"rm -rf {self.home}/state/*\n")
         self.started = time.monotonic()
+        places = [f"{self.home}/root", f"{self.home}/state", self.certificates, self.name]
+        places.append(self.emulator[0] if self.emulator else "")
         self.service = self.lab.start(
             f"{self.name}-{self._starts}",
             self.space,
-            [*self._unshare(), "sh", str(SCRIPT), f"{self.home}/root", f"{self.home}/state"]
-            + [self.certificates, self.name, "1" if self.plain else "0", *words],
+            [*self._unshare(), "sh", str(SCRIPT), *places, *words],
         )
         wait_for(lambda: self.pid or self.service_ended(), 10, f"container {self.name}")
         if not self.pid:
@@ -98,10 +105,11 @@ class Container:
     @property
     def plain(self) -> bool:
         """Whether it runs in a user namespace, which has no tunnel device."""
-        return False
+        return bool(self.emulator)
 
     def _unshare(self) -> list[str]:
-        return ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child"]
+        user = ["--user", "--map-root-user"] if self.plain else []
+        return ["unshare", *user, "--mount", "--pid", "--uts", "--fork", "--kill-child"]
 
     def service_ended(self) -> bool:
         """Whether the container is no longer there."""
@@ -135,8 +143,10 @@ class Container:
             return Outcome(1, f"container {self.name} does not run")
         enter = ["nsenter", f"--target={pid}", "--mount", "--pid", "--net", "--uts", "--root"]
         if self.plain:
-            enter += ["--user", "--preserve-credentials"]
+            enter.append("--user")
         env = {"PATH": PATH} | self.env
+        if self.emulator:
+            env["QEMU_CPU"] = self.emulator[1]
         # The image's PATH must find the image's programs, so the shell looks them up in there.
         line = [*enter, "--wd=/", "/bin/sh", "-c", shlex.join(argv)]
         return command.call(line, env=env, cwd=Path("/"), timeout=timeout)
@@ -153,6 +163,10 @@ class Container:
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
+
+    def listening(self) -> bool:
+        """Whether the daemon's socket is there."""
+        return Path(f"/proc/{self.pid}/root/var/run/tailscale/tailscaled.sock").exists()
 
     def running(self) -> bool:
         """Whether the backend says it is connected."""
@@ -189,11 +203,14 @@ class Container:
         self.start()
 
     def written(self) -> int:
-        """Return the bytes written to its flash so far, once all of it has arrived there."""
-        script = (
-            f"sync -f {self.home}\n"
-            f"findmnt -n -o SOURCE {self.home} | sed 's,/dev/,/sys/block/,;s,$,/stat,' | xargs cat\n"
-        )
+        """Return the bytes written to its flash so far, once all of it has arrived there.
+
+        Without a flash of its own (`flash` is false) that is 0.
+        """
+        if not self.flash:
+            return 0
+        device = self.lab.shell(f"sync -f {self.home}\nfindmnt -n -o SOURCE {self.home}\n")
+        script = f"cat /sys/block/{Path(device.strip()).name}/stat\n"
         return int(self.lab.shell(script).split()[6]) * SECTOR
 
     def files(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ import functools
 import shlex
 import tomllib
 from dataclasses import dataclass
+from typing import Any
 
 from build.paths import DATA
 
@@ -50,7 +51,10 @@ def _quoted(*words: str) -> str:
 def topology() -> Topology:
     """Return the laboratory's network. Raises KeyError or TypeError if the file lacks a key."""
     table = tomllib.loads((DATA / "lab.toml").read_text())
-    internet = {k: tuple(v) if isinstance(v, list) else v for k, v in table["internet"].items()}
+    internet: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in table["internet"].items()
+    }
     home = {key: tuple(value) for key, value in table["home"].items()}
     lines: list[str] = []
     spaces = table["space"]
@@ -76,9 +80,7 @@ def topology() -> Topology:
             lines += [_address(end["space"], end["device"], a) for a in end["addresses"]]
     for name, space in spaces.items():
         if bridge := space.get("bridge"):
-            lines.append(
-                _quoted("ip", "-n", name, "link", "add", bridge["name"], "type", "bridge")
-            )
+            lines.append(_quoted("ip", "-n", name, "link", "add", bridge["name"], "type", "bridge"))
             lines.append(_quoted("ip", "-n", name, "link", "set", bridge["name"], "up"))
             for port in bridge["ports"]:
                 words = ["ip", "-n", name, "link", "set", port, "master", bridge["name"]]

@@ -184,6 +184,13 @@ def laboratory(
         yield World(lab, net, dns, control, node, client, exit_)
 
 
+def _wait_for_daemon(container: Container) -> None:
+    def ready() -> bool:
+        return container.listening() or container.service_ended()
+
+    wait_for(ready, 30, f"the daemon of {container.name}")
+
+
 def populate(world: World) -> None:
     """Start all containers and let them join; what went wrong shows in the canaries."""
     read = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding"
@@ -193,9 +200,13 @@ def populate(world: World) -> None:
     routes = ",".join(world.net.home.subnets)
     began = world.node.started
     for container in (world.node, world.client, world.exit):
-        wait_for(lambda c=container: c.status() or c.service_ended(), 15, f"{container.name}")
+        _wait_for_daemon(container)
     world.notes["up"] = join(
-        world, world.node, "--hostname=node", f"--advertise-routes={routes}", "--advertise-exit-node"
+        world,
+        world.node,
+        "--hostname=node",
+        f"--advertise-routes={routes}",
+        "--advertise-exit-node",
     )
     if world.node.running():
         world.seconds_to_running = time.monotonic() - began

@@ -25,12 +25,13 @@ var modes = map[string]func(args []string){
 	"pour":    pour,
 	"watch":   watch,
 	"without": without,
+	"with":    with,
 }
 
 func main() {
 	log.SetFlags(log.Lmicroseconds)
 	if len(os.Args) < 2 || modes[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: mt-lab anchor|control|dns|portmap|ask|sink|pour|watch|without …")
+		fmt.Fprintln(os.Stderr, "usage: mt-lab anchor|control|dns|portmap|ask|sink|pour|watch|without|with …")
 		os.Exit(2)
 	}
 	modes[os.Args[1]](os.Args[2:])
