@@ -51,8 +51,8 @@ def imports_of(source: str) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            if node.module == "build":
-                found |= {f"build.{alias.name}" for alias in node.names}
+            if node.module in ("build", "build.lab"):
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
             elif node.module:
                 found.add(node.module)
     return found

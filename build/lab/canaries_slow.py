@@ -27,6 +27,7 @@ def _back(world: World, what: str, seconds: float = 25) -> str:
 
 def _identity(world: World) -> tuple[str, str]:
     status = world.node.status()
+    demand(status.get("TailscaleIPs"), "the node has no address: it is not logged in")
     return status["Self"]["PublicKey"], status["TailscaleIPs"][0]
 
 
