@@ -68,7 +68,7 @@ BREAKAGES = (
     Breakage(
         "netmap-on-disk",
         "built with cachenetmap",
-        ("state-files", "flash-busy"),
+        ("state-files",),
         features=("cachenetmap",),
     ),
     Breakage(

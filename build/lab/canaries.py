@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from build.lab.world import QUAD100, QUAD100_6, World, await_, demand
+from build.lab.world import QUAD100, QUAD100_6, SINK, World, await_, demand
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def names_inside(world: World) -> str:
 
 def _both_ways(world: World, family: int) -> str:
     lan, peer = world.net.home.lan[family], world.client.addresses()[family]
-    demand(world.ping("client", lan), f"the client does not reach {lan} in the LAN")
+    demand(world.reaches_lan(family), f"the client does not reach {lan} in the LAN")
     if world.node.plain:
         # Without a tunnel device nothing is routed from the LAN into the tailnet.
         return f"client -> {lan}"
@@ -194,9 +194,7 @@ def exit_dns(world: World) -> str:
     return f"asked by {world.net.home.wan[0]}"
 
 
-@canary(
-    "own-exit-dns", "the node behind another exit node resolves public names through it", user=True
-)
+@canary("own-exit-dns", "the node behind another exit node resolves public names through it")
 def own_exit_dns(world: World) -> str:
     """The node as client: its PeerAPI client asks the exit node."""
     name = world.fresh_name()
@@ -234,7 +232,7 @@ def relay(world: World) -> str:
     rule = "meta l4proto udp udp dport != 53 drop"
     with world.rules("blocked", rule):
         await_(lambda: _path(world, "via DERP(lab)"), 25, "no path through DERP without UDP")
-        demand(world.ping("client", world.net.home.lan[0], 5), "the LAN is lost without UDP")
+        demand(world.reaches_lan(pings=5), "the LAN is lost without UDP")
     await_(lambda: _path(world, *DIRECT), 40, "no direct path after UDP is back")
     return "relayed, then direct"
 
@@ -275,9 +273,7 @@ def flash_busy(world: World) -> str:
     """Peers come, go and change; DNS settings are rewritten; megabytes pass through."""
     node = world.node
     files, before = node.files(), node.written()
-    sink = world.lab.server("sink", "lan", "sink", ":7000")
-    sent = world.lab.probe("client", "pour", "-bytes", "8000000", f"{world.net.home.lan[0]}:7000")
-    sink.stop()
+    sent = world.lab.probe("client", "pour", "-bytes", "8000000", f"{world.net.home.lan[0]}:{SINK}")
     demand(sent.get("bytes") == 8000000, f"the client cannot send to the LAN: {sent}")
     for route in ("198.18.0.0/24", "198.18.0.0/24,198.18.1.0/24", ""):
         world.set_(world.exit, f"--advertise-routes={route}")

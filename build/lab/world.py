@@ -20,6 +20,8 @@ from build.lab.topology import Topology, topology
 
 QUAD100 = "100.100.100.100"
 QUAD100_6 = "fd7a:115c:a1e0::53"
+SINK = 7000
+"""TCP port of the LAN host that swallows what it is sent."""
 CERTIFICATES = "/run/lab/certificates"
 _names = itertools.count(1)
 
@@ -115,6 +117,18 @@ class World:
         argv = ["ping", f"-c{count}", "-i0.3", "-W2", address]
         return " 0 received" not in (out := self.lab.call(space, argv).output) and "received" in out
 
+    def reaches_lan(self, family: int = 0, pings: int = 3) -> bool:
+        """Whether the client reaches the host in the LAN, IPv4 (0) or IPv6 (1).
+
+        By ping; by TCP where the node has no tunnel device: to forward a ping it would need rights
+        that its user namespace does not have.
+        """
+        address = self.net.home.lan[family]
+        if not self.node.plain:
+            return self.ping("client", address, pings)
+        place = f"[{address}]:{SINK}" if family else f"{address}:{SINK}"
+        return self.lab.probe("client", "pour", "-bytes", "1000", place).get("bytes") == 1000
+
     def set_(self, container: Container, *words: str) -> None:
         """Run `tailscale set`. Raises Failed if it is refused."""
         done = container.cli("set", *words)
@@ -174,6 +188,8 @@ def laboratory(
         words = ["-host", internet.host, "-ip4", internet.control[0], "-ip6", internet.control[1]]
         words += ["-domain", internet.domain, "-ca", f"{CERTIFICATES}/ca.pem"]
         control = lab.server("control", "internet", "control", *words)
+
+        lab.server("sink", "lan", "sink", f":{SINK}")
 
         def container(name: str, image: Bundle, **more: Any) -> Container:
             own: dict[str, Any] = {"certificates": CERTIFICATES} | more
