@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shutil
 import sys
@@ -16,6 +17,7 @@ from build import (
     cache,
     errors,
     features,
+    gate,
     golang,
     layout,
     log,
@@ -30,6 +32,7 @@ from build import (
     tools,
     variants,
 )
+from build import verify as runtime
 from build.pins import pins
 from build.version import Release, parse_release
 
@@ -392,6 +395,49 @@ def clean(c, json=False, debug=False):
         report.print_json(removed)
     else:
         print("\n".join(f"deleted {path}" for path in removed) or "nothing to delete")
+
+
+@task(
+    iterable=["arch", "only"],
+    help={
+        "arch": ARCH_HELP,
+        "only": "a canary's name (with --teeth: a breakage's), repeatable; keeps no record",
+        "teeth": "run every canary where it must fail, and fail if one passes",
+        "layout": "OCI layout to take the images from (default: build them through the cache)",
+        "offline": "use only what is in the cache or in $MT_SOURCES",
+        "doctor": "only say what this machine lacks for it",
+        **COMMON,
+    },
+)
+@command
+def verify(
+    c, arch, only, teeth=False, layout="", offline=False, doctor=False, json=False, debug=False
+):
+    """Boot images in a network like a router's and run the canaries (root; exit code 3)."""
+    chosen = targets.select(arch)
+    if doctor:
+        found = runtime.examine(chosen)
+        report.findings(found)
+        if not all(row.ok for row in found):
+            raise Exit("", code=errors.UserError.exit_code)
+        return
+    if teeth:
+        bites = gate.teeth(only, offline)
+        if json:
+            report.print_json([dataclasses.asdict(bite) for bite in bites])
+        else:
+            report.teeth(bites)
+        missed = [f"{name} ({bite.breakage.name})" for bite in bites for name in bite.missed]
+        if missed:
+            raise errors.GateFailed("canaries pass where they must fail", why=", ".join(missed))
+        return
+    records = gate.run(chosen, only, Path(layout) if layout else None, offline)
+    if json:
+        report.print_json([dataclasses.asdict(record) for record in records])
+    else:
+        for record in records:
+            report.canaries(record)
+    gate.check(records, whole=not only)
 
 
 if sys.version_info < tools.LOWEST_PYTHON:

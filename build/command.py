@@ -14,6 +14,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,143 @@ def tail(log_file: Path, lines: int = TAIL) -> str:
     """Return the last lines of a log, indented for an error message."""
     text = log_file.read_bytes()[-20000:].decode(errors="replace").rstrip("\n")
     return "\n".join("      " + line[:300] for line in text.split("\n")[-lines:])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a program ended: exit `code` (None if it ran out of time), and what it printed."""
+
+    code: int | None
+    output: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended by itself with status 0."""
+        return self.code == 0
+
+
+def call(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    timeout: float,
+    stdin: str = "",
+) -> Outcome:
+    """Run a program whose failure is a result, not an error: a probe.
+
+    `timeout` is in seconds; output and errors are returned together. Raises KeyboardInterrupt if
+    `stop_all` ended it and BuildFailed if the program does not exist.
+    """
+    with _launched(argv, env, cwd, subprocess.PIPE, subprocess.STDOUT) as process:
+        try:
+            output, _ = process.communicate(stdin.encode(), timeout=timeout)
+            code: int | None = process.returncode
+        except subprocess.TimeoutExpired:
+            _end(process, signal.SIGKILL)
+            output, _ = process.communicate()
+            code = None
+    if _stopping.is_set():
+        raise KeyboardInterrupt
+    return Outcome(code, output.decode(errors="replace"))
+
+
+class Service:
+    """A program that runs until it is stopped, with a standard input to command it.
+
+    Standard output and errors go to `log_file`. Lines that `send` writes reach its standard input,
+    which closes when this process ends, however it ends.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], name: str, log_file: Path) -> None:
+        self._process = process
+        self.name = name
+        self.log_file = log_file
+
+    @property
+    def pid(self) -> int:
+        """The process id, as this process sees it."""
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, None while it runs."""
+        return self._process.poll()
+
+    def send(self, line: str) -> None:
+        """Write a line to its standard input. Raises BuildFailed if it is gone."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise BuildFailed(f"{self.name} is gone", why=tail(self.log_file)) from error
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program and its children, if it still runs."""
+        if self.code is None:
+            _end(self._process, number)
+
+    def stop(self, timeout: float = 5.0) -> int:
+        """Close its input, ask it to end, kill it after `timeout` seconds; returns the code."""
+        with contextlib.suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+        self.signal(signal.SIGTERM)
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGKILL)
+            code = self._process.wait()
+        with _lock:
+            _running.discard(self._process)
+        return code
+
+
+def start(
+    argv: Sequence[str], *, name: str, log_file: Path, env: Mapping[str, str], cwd: Path
+) -> Service:
+    """Start a program and return at once. The caller stops it; `stop_all` does too."""
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("wb") as sink:
+        sink.write(f"+ {replay_line(argv, cwd, env)}\n".encode())
+        sink.flush()
+        process = _launch(argv, env, cwd, sink.fileno(), sink.fileno())
+    return Service(process, name, log_file)
+
+
+def _launch(
+    argv: Sequence[str], env: Mapping[str, str], cwd: Path, stdout: int, stderr: int
+) -> subprocess.Popen[bytes]:
+    with _lock:
+        if _stopping.is_set():
+            raise KeyboardInterrupt
+        try:
+            process = subprocess.Popen(
+                list(argv),
+                cwd=cwd,
+                env=dict(env),
+                stdin=subprocess.PIPE,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise BuildFailed(f"the program {argv[0]} is not there") from error
+        _running.add(process)
+    return process
+
+
+@contextlib.contextmanager
+def _launched(
+    argv: Sequence[str], env: Mapping[str, str], cwd: Path, stdout: int, stderr: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = _launch(argv, env, cwd, stdout, stderr)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            _end(process, signal.SIGKILL)
+            process.wait()
+        with _lock:
+            _running.discard(process)

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from build import cache, features, size, tools, weigh
+from build import cache, features, size, tools, verify, weigh
 from build.digest import canonical_json
 
 
@@ -145,3 +145,23 @@ def image_contents(entry: cache.Entry, *, as_json: bool) -> None:
         for row in files
     ]
     table("", ("mode", "type", ">bytes", "path"), rows)
+
+
+def canaries(record: verify.Record) -> None:
+    """Print what each canary of a run saw."""
+    rows = [("✓" if v.ok else "✕", v.name, f"{v.seconds:.1f}", v.detail) for v in record.canaries]
+    passed = sum(verdict.ok for verdict in record.canaries)
+    title = f"{record.target} {record.image[:19]}: {passed} of {len(rows)} canaries passed"
+    title += f", {record.seconds:.0f} s, {record.tunnel} tunnel"
+    table(title, ("", "canary", ">s", "seen"), rows)
+
+
+def teeth(bites: Sequence[verify.Bite]) -> None:
+    """Print canary x breakage: each cell says whether the canary failed there, as it must."""
+    rows = []
+    for bite in bites:
+        for verdict in bite.verdicts:
+            mark = "PASSES" if verdict.ok else "fails"
+            first = verdict.detail.split("NOT SO. ")[-1].split("\n")[0]
+            rows.append((bite.breakage.name, bite.breakage.what, verdict.name, mark, first))
+    table("Canaries where they must fail", ("breakage", "what", "canary", "", "says"), rows)

@@ -1,6 +1,6 @@
 // Part of mikrotik-tailscale. SPDX-License-Identifier: BSD-3-Clause
 
-//go:build ts_omit_logtail
+//go:build ts_omit_logtail && !mt_omit_logfilter
 
 package main
 

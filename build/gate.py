@@ -1,0 +1,145 @@
+"""Images to the runtime gate: builds what it needs, runs it, and shows that it has teeth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from build import cache, features, golang, log, pipeline, tools, verify
+from build.errors import BuildFailed, GateFailed, UserError
+from build.lab import bundle, servers
+from build.lab.breakage import BREAKAGES, Breakage
+from build.lab.bundle import Bundle
+from build.lab.canaries import CANARIES
+from build.lab.world import laboratory, populate
+from build.paths import dist_dir
+from build.targets import Target, target
+from build.verify import Bite, Record
+
+BINARY = "usr/local/bin/tailscale.combined"
+PEERS = "amd64"
+"""Platform of the peers: what the laboratory's machine runs itself."""
+
+
+def program(offline: bool = False) -> Path:
+    """Return the laboratory's own binary, `mt-lab`."""
+    cache.prepare()
+    made = servers.build(pipeline.go_command(offline))
+    return cache.checked(made.artifact("mt-lab"))
+
+
+def images(chosen: Sequence[Target], offline: bool = False) -> dict[str, Bundle]:
+    """Build the images of these platforms through the cache and return them from dist/."""
+    request = pipeline.Request(
+        list(chosen), pipeline.release_of(), offline=offline, check_size=False
+    )
+    pipeline.build(request)
+    return {one.name: bundle.read(dist_dir() / f"oci-{one.name}", one) for one in chosen}
+
+
+def run(
+    chosen: Sequence[Target],
+    names: Sequence[str] = (),
+    layout: Path | None = None,
+    offline: bool = False,
+) -> list[Record]:
+    """Run the gate for these platforms, one after the other, and return their records.
+
+    `layout` is an OCI layout to take the images from instead of building them. The record of a
+    run of all canaries is kept in dist/.
+    """
+    tools.require()
+    verify.require_machine(chosen)
+    wanted = {one.name: one for one in [*chosen, target(PEERS)]}
+    if layout:
+        found = {one.name: bundle.read(layout, one) for one in chosen}
+        if PEERS not in found:
+            found |= images([wanted[PEERS]], offline)
+    else:
+        found = images(list(wanted.values()), offline)
+    mt_lab = program(offline)
+    records = []
+    for one in chosen:
+        record = verify.verify(one, found[one.name], found[PEERS], mt_lab, names)
+        if not names:
+            verify.write(record)
+        records.append(record)
+    return records
+
+
+def check(records: Sequence[Record], *, whole: bool) -> None:
+    """Raise GateFailed naming every canary that did not pass; `whole` wants all to have run."""
+    wrong = [f"{r.target}: {v.name}" for r in records for v in r.canaries if not v.ok]
+    if not wrong and whole:
+        wrong = [f"{r.target}: a canary was not run" for r in records if not r.ok]
+    if wrong:
+        raise GateFailed(
+            "the runtime gate is not passed",
+            why=", ".join(wrong),
+            cure="the table says what was seen; logs of servers and containers are in work/lab/",
+        )
+
+
+def _broken(image: Bundle, breakage: Breakage, one: Target) -> Bundle:
+    if breakage.tags or breakage.features:
+        go = pipeline.go_command()
+        recipe = replace(golang.OURS, name=breakage.name, tags=breakage.tags)
+        if breakage.features:
+            verdicts = features.load_verdicts()
+            ours = features.resolve(golang.graph(go), verdicts, go.tailscale.version).included
+            recipe = replace(recipe, features=tuple(sorted({*ours, *breakage.features})))
+        linker = pipeline.lean_linker(go)
+        made = golang.build(go, one, pipeline.release_of(), recipe, linker)
+        binary = cache.checked(made.artifact("tailscale.combined")).read_bytes()
+        image = image.changed({BINARY: binary})
+    script = image.entrypoint
+    for line, other in breakage.entrypoint.items():
+        if script.split("\n").count(line) != 1:
+            raise BuildFailed(
+                f"the breakage {breakage.name} does not fit the entrypoint",
+                why=f"it has not exactly one line '{line}'",
+            )
+        script = script.replace(line, other)
+    if breakage.entrypoint:
+        image = image.changed({image.config["Entrypoint"][0].lstrip("/"): script.encode()})
+    return image
+
+
+def teeth(names: Sequence[str] = (), offline: bool = False) -> list[Bite]:
+    """Run each canary where it must fail (`names`: only these breakages).
+
+    Raises UserError for an unknown name, BuildFailed for a canary that no breakage bites.
+    """
+    one = target(PEERS)
+    tools.require()
+    verify.require_machine([one])
+    if unknown := set(names) - {breakage.name for breakage in BREAKAGES}:
+        known = ", ".join(breakage.name for breakage in BREAKAGES)
+        raise UserError(f"no breakage called {', '.join(sorted(unknown))}", cure=f"one of {known}")
+    bitten = {name for breakage in BREAKAGES for name in breakage.fails}
+    if bitten != CANARIES.keys():
+        differing = ", ".join(sorted(bitten ^ CANARIES.keys()))
+        raise BuildFailed(f"canaries and breakages do not match: {differing}")
+    image = images([one], offline)[one.name]
+    mt_lab = program(offline)
+    bites = []
+    for breakage in BREAKAGES:
+        if names and breakage.name not in names:
+            continue
+        broken = _broken(image, breakage, one)
+        with log.step("teeth", breakage.name):
+            bites.append(_bite(breakage, broken, image, mt_lab))
+    return bites
+
+
+def _bite(breakage: Breakage, broken: Bundle, peers: Bundle, mt_lab: Path) -> Bite:
+    logs = verify.logs_of(breakage.name)
+    with laboratory(mt_lab, logs, broken, peers, **breakage.options) as world:
+        for name, value in breakage.world.items():
+            setattr(world, name, value)
+        populate(world)
+        rules = "".join(f"nft insert rule inet lab passing '{r}'\n" for r in breakage.rules)
+        world.lab.shell(rules, "router")
+        chosen = [canary for canary in CANARIES.values() if canary.name in breakage.fails]
+        return Bite(breakage, tuple(verify.run(world, chosen, breakage.name)))

@@ -1,0 +1,136 @@
+"""The gate's negative controls: images and networks in which given canaries must fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """One thing broken on purpose, and the canaries that have to notice.
+
+    `tags` are Go build tags added to ours, `features` upstream's features added to ours.
+    `entrypoint` replaces lines of the entrypoint: {line to find: what to put there}. `options`
+    go to the node's container; `world` are fields of the laboratory; `rules` the router's.
+    """
+
+    name: str
+    what: str
+    fails: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    entrypoint: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    world: dict[str, Any] = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
+
+
+START = 'exec /usr/local/bin/tailscaled "$@"'
+
+BREAKAGES = (
+    Breakage(
+        "no-netstack",
+        "built without netstack",
+        ("magicdns-udp", "magicdns-tcp", "magicdns-ipv6", "magicdns-public", "names-inside"),
+        tags=("ts_omit_netstack", "ts_omit_gro"),
+    ),
+    Breakage(
+        "no-peerapiserver",
+        "built without PeerAPI server",
+        ("exit-dns",),
+        tags=("ts_omit_peerapiserver",),
+    ),
+    Breakage(
+        "no-peerapiclient",
+        "built without PeerAPI client",
+        ("own-exit-dns",),
+        tags=("ts_omit_peerapiclient",),
+    ),
+    Breakage(
+        "no-logfilter",
+        "built without our log filter",
+        ("log-quiet",),
+        tags=("mt_omit_logfilter",),
+    ),
+    Breakage(
+        "no-portmapper",
+        "built without port mapping",
+        ("portmap-pmp", "portmap-pcp", "portmap-upnp"),
+        tags=("ts_omit_portmapper",),
+    ),
+    Breakage(
+        "no-identity",
+        "built without unixsocketidentity: the daemon refuses the command line",
+        ("join", "commands"),
+        tags=("ts_omit_unixsocketidentity",),
+    ),
+    Breakage(
+        "netmap-on-disk",
+        "built with cachenetmap",
+        ("state-files",),
+        features=("cachenetmap",),
+    ),
+    Breakage(
+        "bare-entrypoint",
+        "an entrypoint that only starts tailscaled",
+        ("forwarding", "subnet-ipv4", "subnet-ipv6", "exit-ipv4", "exit-ipv6", "flash-busy"),
+        entrypoint={"#!/bin/sh": f"#!/bin/sh\n{START}"},
+    ),
+    Breakage(
+        "lost-upstream",
+        "an entrypoint that loses the router's DNS and links resolv.conf to nowhere",
+        ("magicdns-public", "names-inside"),
+        entrypoint={
+            START: f'rm -f /etc/resolv.conf; : > "$run/resolv.conf"\nrm -f "$conf.router"\n{START}'
+        },
+    ),
+    Breakage(
+        "scribbler",
+        "an entrypoint that leaves a logger behind",
+        ("flash-idle", "flash-busy"),
+        entrypoint={START: f"while sleep 1; do date >> /var/log; done &\n{START}"},
+    ),
+    Breakage(
+        "muffled",
+        "an entrypoint that drops TS_LOG_VERBOSITY",
+        ("log-verbose",),
+        entrypoint={START: f"unset TS_LOG_VERBOSITY\n{START}"},
+    ),
+    Breakage(
+        "forgetful",
+        "a state mount that is empty at each start",
+        ("restart", "crash", "damaged-state"),
+        options={"volatile": True},
+    ),
+    Breakage(
+        "udp-blocked",
+        "a router that passes no UDP but DNS",
+        ("direct",),
+        rules=("meta l4proto udp udp dport != 53 drop",),
+    ),
+    Breakage(
+        "no-tailnet",
+        "a router that drops all traffic of the container once it is joined",
+        ("answers", "relay", "control-outage"),
+        rules=('iifname "container" drop',),
+    ),
+    Breakage(
+        "deaf-laboratory",
+        "a laboratory that does not do what a canary asks of it",
+        ("relay", "control-outage", "wrong-clock"),
+        world={"deaf_to": frozenset({"blocked", "on", "clock"})},
+    ),
+    Breakage(
+        "netfilter-there",
+        "a kernel with netfilter where the canary wants none",
+        ("no-netfilter",),
+        world={"without": ("with",)},
+    ),
+    Breakage(
+        "no-netlink",
+        "a kernel that refuses every netlink socket, as nothing we know of copes with",
+        ("no-netfilter",),
+        world={"without": ("without", "-all")},
+    ),
+)

@@ -1,0 +1,88 @@
+// Part of mikrotik-tailscale. SPDX-License-Identifier: BSD-3-Clause
+
+package main
+
+import (
+	"flag"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// sink takes TCP connections on a port and swallows what they carry.
+func sink(args []string) {
+	listener := must(net.Listen("tcp", args[0]))
+	tell(map[string]any{"event": "ready"})
+	for {
+		conn := must(listener.Accept())
+		go func() {
+			defer conn.Close()
+			size, _ := io.Copy(io.Discard, conn)
+			tell(map[string]any{"event": "sunk", "bytes": size})
+		}()
+	}
+}
+
+// pour sends that many bytes to a sink and tells the seconds until the other side closed.
+func pour(args []string) {
+	flags := flag.NewFlagSet("pour", flag.ExitOnError)
+	total := flags.Int64("bytes", 1<<30, "bytes to send")
+	flags.Parse(args)
+	conn := must(net.DialTimeout("tcp", flags.Arg(0), 10*time.Second)).(*net.TCPConn)
+	began := time.Now()
+	chunk := make([]byte, 1<<18)
+	for left := *total; left > 0; left -= int64(len(chunk)) {
+		if left < int64(len(chunk)) {
+			chunk = chunk[:left]
+		}
+		if _, err := conn.Write(chunk); err != nil {
+			tell(map[string]any{"error": err.Error()})
+			os.Exit(1)
+		}
+	}
+	conn.CloseWrite()
+	io.Copy(io.Discard, conn)
+	tell(map[string]any{"bytes": *total, "seconds": time.Since(began).Seconds()})
+}
+
+// watch tells every file below a folder that is written, made, moved or removed (inotify), so that
+// a write that leaves no trace in sizes and times is seen too.
+func watch(args []string) {
+	const events = syscall.IN_MODIFY | syscall.IN_CREATE | syscall.IN_DELETE | syscall.IN_MOVED_TO | syscall.IN_MOVED_FROM | syscall.IN_ATTRIB
+	fd := must(syscall.InotifyInit())
+	folders := map[int32]string{}
+	for _, root := range args {
+		for _, folder := range append([]string{root}, below(root)...) {
+			number := must(syscall.InotifyAddWatch(fd, folder, events))
+			folders[int32(number)] = folder
+		}
+	}
+	tell(map[string]any{"event": "ready"})
+	buffer := make([]byte, 1<<16)
+	for {
+		size := must(syscall.Read(fd, buffer))
+		for at := 0; at < size; {
+			event := (*syscall.InotifyEvent)(unsafe.Pointer(&buffer[at]))
+			start := at + syscall.SizeofInotifyEvent
+			name := strings.TrimRight(string(buffer[start:start+int(event.Len)]), "\x00")
+			tell(map[string]any{"event": "write", "path": folders[event.Wd] + "/" + name, "mask": event.Mask})
+			at = start + int(event.Len)
+		}
+	}
+}
+
+func below(root string) []string {
+	var found []string
+	entries, _ := os.ReadDir(root)
+	for _, entry := range entries {
+		if entry.IsDir() {
+			folder := root + "/" + entry.Name()
+			found = append(append(found, folder), below(folder)...)
+		}
+	}
+	return found
+}

@@ -1,0 +1,62 @@
+"""The laboratory's own binary: control server, DERP, STUN, DNS, port mapping, probes.
+
+It is compiled inside Tailscale's source tree, whose go.sum covers every module it uses, by laying
+our package over the tree: nothing is copied into it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from build import archives, cache, digest
+from build.errors import BuildFailed
+from build.gotool import Go
+from build.paths import PATCHES, ROOT, work_dir
+
+SOURCES = ROOT / "build" / "lab" / "server"
+PACKAGE = "cmd/mt-lab"
+"""Where our sources appear inside Tailscale's module."""
+
+TESTCONTROL = "tstest/integration/testcontrol/testcontrol.go"
+NO_UPNP = "\tnode.Capabilities = append(node.Capabilities, tailcfg.NodeAttrDisableUPnP)\n"
+"""testcontrol forbids its nodes UPnP, lest tests open ports of a developer's router. The laboratory
+has a router of its own."""
+
+
+def _with_upnp(source: str) -> str:
+    if source.count(NO_UPNP) != 1:
+        raise BuildFailed(
+            "testcontrol does not forbid UPnP where it did",
+            why=f"{TESTCONTROL} lacks the line {NO_UPNP.strip()}",
+            cure="see how upstream does it now, then build/lab/servers.py",
+        )
+    return source.replace(NO_UPNP, "")
+
+
+def build(go: Go) -> cache.Entry:
+    """Return the object with `mt-lab` for this machine. Raises BuildFailed."""
+    files = sorted(SOURCES.glob("*.go"))
+    key = {
+        "name": "mt-lab",
+        "tailscale": go.tailscale.sha256,
+        "patches": digest.of_json(archives.patches_identity(PATCHES / "tailscale")),
+        "go": go.go.sha256,
+        "without": NO_UPNP,
+        "sources": {path.name: digest.of_file(path) for path in files},
+    }
+
+    def make(out: Path, scratch: Path) -> dict[str, Any]:
+        overlay, changed = scratch / "overlay.json", scratch / "testcontrol.go"
+        laid = {str(go.source / PACKAGE / path.name): str(path) for path in files}
+        changed.write_text(_with_upnp((go.source / TESTCONTROL).read_text()))
+        laid[str(go.source / TESTCONTROL)] = str(changed)
+        overlay.write_text(json.dumps({"Replace": laid}))
+        words = ["build", "-trimpath", f"-overlay={overlay}", "-ldflags=-s -w"]
+        words += ["-o", str(out / "mt-lab"), f"./{PACKAGE}"]
+        record = work_dir() / "lab" / "servers.log"
+        go.run(words, what="the laboratory's servers", record=record, scratch=scratch)
+        return {}
+
+    return cache.obtain("lab", "servers", key, make, title="laboratory servers")

@@ -1,0 +1,99 @@
+"""The laboratory's network as data (`data/lab.toml`) and the shell lines that make it."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import tomllib
+from dataclasses import dataclass
+from typing import Any
+
+from build.paths import DATA
+
+
+@dataclass(frozen=True)
+class Internet:
+    """Addresses (IPv4, IPv6) and names outside: control server, DNS, a public web server."""
+
+    host: str
+    control: tuple[str, str]
+    dns: tuple[str, str]
+    web: tuple[str, str]
+    domain: str
+    public: str
+
+
+@dataclass(frozen=True)
+class Home:
+    """Addresses (IPv4, IPv6) of the router and behind it."""
+
+    wan: tuple[str, str]
+    gateway: tuple[str, str]
+    lan: tuple[str, str]
+    subnets: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """All of `lab.toml`; `script` makes the network where it is run, as root."""
+
+    internet: Internet
+    home: Home
+    spaces: tuple[str, ...]
+    script: str
+
+
+def _quoted(*words: str) -> str:
+    return shlex.join(words)
+
+
+@functools.cache
+def topology() -> Topology:
+    """Return the laboratory's network. Raises KeyError or TypeError if the file lacks a key."""
+    table = tomllib.loads((DATA / "lab.toml").read_text())
+    internet: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in table["internet"].items()
+    }
+    home = {key: tuple(value) for key, value in table["home"].items()}
+    lines: list[str] = []
+    spaces = table["space"]
+    for name, space in spaces.items():
+        lines += [
+            _quoted("ip", "netns", "add", name),
+            _quoted("ip", "-n", name, "link", "set", "lo", "up"),
+        ]
+        # Addresses shall be usable at once. A fresh namespace may inherit forwarding from the
+        # machine (a container engine turns it on), and that it is off at first is a canary.
+        forward = int(space["forward"])
+        settings = [f"net.ipv4.ip_forward={forward}", f"net.ipv6.conf.all.forwarding={forward}"]
+        settings += [f"net.ipv6.conf.{device}.accept_dad=0" for device in ("all", "default")]
+        settings += ["net.ipv4.ping_group_range=0 2147483647"]
+        lines += [_quoted("ip", "netns", "exec", name, "sysctl", "-qw", *settings)]
+        lines += [_address(name, "lo", address) for address in space["addresses"]]
+    for link in table["link"]:
+        near, far = link["ends"]
+        add = ["ip", "link", "add", "name", near["device"], "netns", near["space"], "type", "veth"]
+        lines.append(_quoted(*add, "peer", "name", far["device"], "netns", far["space"]))
+        for end in (near, far):
+            lines.append(_quoted("ip", "-n", end["space"], "link", "set", end["device"], "up"))
+            lines += [_address(end["space"], end["device"], a) for a in end["addresses"]]
+    for name, space in spaces.items():
+        if bridge := space.get("bridge"):
+            lines.append(_quoted("ip", "-n", name, "link", "add", bridge["name"], "type", "bridge"))
+            lines.append(_quoted("ip", "-n", name, "link", "set", bridge["name"], "up"))
+            for port in bridge["ports"]:
+                words = ["ip", "-n", name, "link", "set", port, "master", bridge["name"]]
+                lines.append(_quoted(*words))
+            lines += [_address(name, bridge["name"], a) for a in bridge["addresses"]]
+        lines += [
+            _quoted("ip", "-n", name, "route", "add", *route.split()) for route in space["routes"]
+        ]
+        if rules := space.get("rules"):
+            lines.append(_quoted("ip", "netns", "exec", name, "nft", rules))
+    return Topology(Internet(**internet), Home(**home), tuple(spaces), "\n".join(lines) + "\n")
+
+
+def _address(space: str, device: str, address: str) -> str:
+    words = ["ip", "-n", space, "addr", "add", address, "dev", device]
+    return _quoted(*words, *(["nodad"] if ":" in address else []))
