@@ -154,6 +154,7 @@ def canaries(record: verify.Record) -> None:
     title = f"{record.target} {record.image[:19]}: {passed} of {len(rows)} canaries passed"
     title += f", {record.seconds:.0f} s, {record.tunnel} tunnel"
     table(title, ("", "canary", ">s", "seen"), rows)
+    print("  ".join(f"{name}={value:g}" for name, value in record.figures.items()))
 
 
 def teeth(bites: Sequence[verify.Bite]) -> None:

@@ -166,6 +166,25 @@ def run(world: World, chosen: Sequence[Canary], scope: str) -> list[Verdict]:
     return verdicts
 
 
+def measure(world: World) -> dict[str, float]:
+    """Return figures of a node that has just joined: seconds, and kB of memory (proc(5)).
+
+    Under emulation they are the emulator's too and compare with nothing else.
+    """
+    began = time.monotonic()
+    world.node.cli("version")
+    figures = {
+        "seconds_to_running": round(world.seconds_to_running, 2),
+        "seconds_of_cli": round(time.monotonic() - began, 2),
+    }
+    wanted = {"VmHWM", "VmRSS", "RssAnon", "RssFile"}
+    for line in world.node.process_status().split("\n"):
+        name, _, value = line.partition(":")
+        if name in wanted:
+            figures[f"{name}_kB"] = float(value.split()[0])
+    return figures
+
+
 def verify(
     target: Target, image: Bundle, peers: Bundle, program: Path, names: Sequence[str] = ()
 ) -> Record:
@@ -193,8 +212,8 @@ def verify(
         laboratory(program, logs_of(target.name), image, peers, **options) as world,
     ):
         populate(world)
+        figures = measure(world)
         verdicts = run(world, chosen, target.name)
-        figures = {"seconds_to_running": round(world.seconds_to_running, 2)}
     seconds = round(time.monotonic() - began, 1)
     return Record(
         target.name, image.digest, gate_identity(), tunnel, at, seconds, figures, tuple(verdicts)

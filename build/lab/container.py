@@ -127,6 +127,13 @@ class Container:
                 return inner
         return 0
 
+    def process_status(self) -> str:
+        """Return /proc/PID/status of the daemon, "" if it is not there."""
+        try:
+            return Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return ""
+
     def log(self) -> str:
         """Everything that the container printed since its last start."""
         assert self.service is not None

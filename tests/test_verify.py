@@ -1,0 +1,89 @@
+"""The gate's record and its lists: what publishing and `--teeth` rely on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from build import errors, verify
+from build.lab.breakage import BREAKAGES
+from build.lab.canaries import CANARIES
+from build.lab.topology import topology
+from build.verify import Record, Verdict
+
+IMAGE = "sha256:" + "1" * 64
+
+
+@pytest.fixture
+def passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
+    monkeypatch.setenv("MT_DIST", str(tmp_path))
+    verdicts = tuple(Verdict(name, True, 0.1, "seen") for name in CANARIES)
+    gate = verify.gate_identity()
+    return Record("amd64", IMAGE, gate, "kernel", 0.0, 1.0, {"seconds_to_running": 3.0}, verdicts)
+
+
+def test_a_passing_record_lets_its_image_through(passing: Record) -> None:
+    verify.write(passing)
+    assert verify.require("amd64", IMAGE) == passing
+
+
+def refusal(image: str = IMAGE) -> str:
+    with pytest.raises(errors.GateFailed) as caught:
+        verify.require("amd64", image)
+    return caught.value.why
+
+
+def test_no_record_is_refused(passing: Record) -> None:
+    assert "no record" in refusal()
+
+
+def test_another_image_is_refused(passing: Record) -> None:
+    verify.write(passing)
+    assert refusal("sha256:" + "2" * 64) == f"the record is of {IMAGE}"
+
+
+def test_another_gate_is_refused(passing: Record) -> None:
+    verify.write(replace(passing, gate="old"))
+    assert "another version" in refusal()
+
+
+@pytest.mark.parametrize("name", sorted(CANARIES))
+def test_each_canary_counts(passing: Record, name: str) -> None:
+    rest = tuple(verdict for verdict in passing.canaries if verdict.name != name)
+    verify.write(replace(passing, canaries=rest))
+    assert refusal() == f"not passed: {name}"
+    verify.write(replace(passing, canaries=(*rest, Verdict(name, False, 0.1, ""))))
+    assert refusal() == f"not passed: {name}"
+
+
+def test_a_damaged_record_is_none(passing: Record) -> None:
+    path = verify.write(passing)
+    table = json.loads(path.read_text())
+    del table["canaries"]
+    path.write_text(json.dumps(table))
+    assert "no record" in refusal()
+
+
+def test_every_canary_has_a_breakage_and_every_breakage_a_canary() -> None:
+    assert {name for breakage in BREAKAGES for name in breakage.fails} == set(CANARIES)
+    assert all(breakage.fails for breakage in BREAKAGES)
+
+
+def test_what_is_missing_is_said_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(errors.UserError) as caught:
+        verify.require_machine([])
+    assert all(name in caught.value.why for name in ("root", *verify.PROGRAMS))
+
+
+def test_the_network_makes_every_space_before_its_cables() -> None:
+    lines = topology().script.split("\n")
+    made = [i for i, line in enumerate(lines) if "netns add" in line]
+    cables = [i for i, line in enumerate(lines) if "type veth" in line]
+    assert len(made) == len(topology().spaces)
+    assert cables
+    assert max(made) < min(cables)
