@@ -90,6 +90,13 @@ def size_check(session: nox.Session, arch: str) -> None:
 
 
 @nox.session
+def runtime(session: nox.Session) -> None:
+    """Boot the images in a network of namespaces and use them (root). Words go to verify."""
+    prepare(session)
+    invoke(session, "verify", *session.posargs)
+
+
+@nox.session
 def reproducible(session: nox.Session) -> None:
     """Build from a clone at another path with an empty cache and compare every byte.
 
