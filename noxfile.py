@@ -75,6 +75,15 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def root(session: nox.Session) -> None:
+    """The tests that need root: full and read-only disks, namespaces."""
+    prepare(session)
+    if os.geteuid() != 0:
+        session.error("these tests did not run: they mount small disks, which needs root")
+    session.run("pytest", "-m", "root", *session.posargs, external=INSIDE)
+
+
+@nox.session
 def network(session: nox.Session) -> None:
     """The tests that ask the package registries."""
     prepare(session)
