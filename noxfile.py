@@ -63,7 +63,7 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The quick tests: no root, no network, nothing compiled. More words go to pytest."""
     prepare(session)
-    marks = "not slow and not network and not root"
+    marks = "not slow and not network and not root and not matrix"
     session.run("pytest", "-m", marks, *session.posargs, external=INSIDE)
 
 
@@ -81,6 +81,13 @@ def root(session: nox.Session) -> None:
     if os.geteuid() != 0:
         session.error("these tests did not run: they mount small disks, which needs root")
     session.run("pytest", "-m", "root", *session.posargs, external=INSIDE)
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Faults at every command of the router's scripts, on every version of RouterOS; the table."""
+    prepare(session)
+    session.run("pytest", "-m", "matrix", "-s", *session.posargs, external=INSIDE)
 
 
 @nox.session

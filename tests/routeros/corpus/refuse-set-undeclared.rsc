@@ -1,0 +1,2 @@
+:put 1
+:set never "x"

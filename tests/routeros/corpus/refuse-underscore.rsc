@@ -1,0 +1,1 @@
+:local my_var 5

@@ -1,0 +1,266 @@
+"""invoke deploy's plan and apply, against the model behind a REST server."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from build import deploy
+from build import router as renderer
+from build.routerapi import Client, DeployError, offer
+from tests.routeros import bed as beds
+from tests.routeros.bed import NEW, OLD, Bed
+from tests.routeros.model import Image, versions
+from tests.routeros.model.rest import Loopback, Rest, serve
+
+TAR = "mikrotik-tailscale-v1.102.5-mt.1-arm64.tar"
+SCRIPTS = {name: beds.script(name) for name in renderer.SCRIPTS}
+
+
+@dataclass
+class Desk:
+    """A client at a router."""
+
+    bed: Bed
+    rest: Rest
+    client: Client
+    told: list[str]
+
+    def plan(self, wanted: deploy.Wanted) -> deploy.Plan:
+        return deploy.plan(deploy.read(self.client), wanted)
+
+    def apply(self, wanted: deploy.Wanted) -> deploy.Plan:
+        steps = self.plan(wanted)
+        deploy.apply(
+            self.client,
+            steps,
+            wanted,
+            self.told.append,
+            lambda image: offer(image, "127.0.0.1"),
+            sleep=lambda seconds: None,
+        )
+        return steps
+
+
+@contextmanager
+def desk(bed: Bed) -> Iterator[Desk]:
+    bed.router.fetch.transport = Loopback(bed.router.fetch.transport)
+    rest = Rest(bed.router)
+    with serve(rest) as address:
+        yield Desk(bed, rest, Client(address, "admin", "secret"), [])
+
+
+def bare(version: str = "7.24") -> Bed:
+    """A router with nothing of ours, not even files, and a registry that is away."""
+    made = beds.empty(version)
+    for name in renderer.SCRIPTS:
+        made.router.storage.drop(f"{name}.rsc")
+    made.registry.down = True
+    return made
+
+
+def wanted(folder: Path, made: Bed, image: Image = NEW) -> deploy.Wanted:
+    """A tar whose contents the model takes for an image."""
+    tar = folder / TAR
+    tar.write_bytes(hashlib.sha256(image.name.encode()).hexdigest().encode() * 500)
+    made.router.containers.files[TAR] = image
+    return deploy.Wanted(SCRIPTS, tar, "arm64", image.digest)
+
+
+@pytest.mark.parametrize("version", versions())
+def test_install_from_a_tar_without_a_registry(version: str, tmp_path: Path) -> None:
+    made = bare(version)
+    with desk(made) as at:
+        goal = wanted(tmp_path, made)
+        at.apply(goal)
+        assert made.running() == [NEW]
+        assert made.record("digest") == NEW.digest
+        assert "the new image runs" in at.told
+        assert at.plan(goal).actions == ()
+        assert not any(asked.startswith("GET /rest/container/") for asked in at.rest.requests)
+
+
+@pytest.mark.parametrize("version", versions())
+def test_update_from_a_tar_keeps_the_node(version: str, tmp_path: Path) -> None:
+    made = beds.installed(version)
+    identity = made.state()
+    made.setting("TsTag", '""')
+    with desk(made) as at:
+        at.apply(wanted(tmp_path, made))
+        assert made.running() == [NEW]
+        assert made.state() == identity
+        made.router.advance(3 * 86400)
+        assert made.running() == [NEW]
+
+
+def test_a_bad_image_is_reported_and_the_old_one_runs(tmp_path: Path) -> None:
+    made = beds.installed()
+    with desk(made) as at, pytest.raises(DeployError, match="old one runs again"):
+        at.apply(wanted(tmp_path, made, Image("v1.102.6-mt.1", "crash")))
+    assert made.running() == [OLD]
+
+
+def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
+    made = beds.installed()
+    before = (made.router.writes, list(made.router.containers.history))
+    with desk(made) as at:
+        steps = at.plan(wanted(tmp_path, made))
+        assert [line for line in steps.lines() if "fetch" in line]
+        assert all(asked.startswith("GET ") for asked in at.rest.requests)
+    assert (made.router.writes, list(made.router.containers.history)) == before
+
+
+def test_settings_on_the_router_are_never_replaced(tmp_path: Path) -> None:
+    made = beds.installed()
+    made.setting("TsHostname", '"mine"')
+    with desk(made) as at:
+        goal = replace(
+            wanted(tmp_path, made),
+            scripts={
+                **SCRIPTS,
+                "update-tailscale": SCRIPTS["update-tailscale"] + "# newer\n",
+                "settings-tailscale": SCRIPTS["settings-tailscale"] + "# newer\n",
+            },
+        )
+        at.apply(goal)
+    sources = {item["name"]: str(item["source"]) for item in made.router.scripts.items.values()}
+    assert '"mine"' in sources["settings-tailscale"]
+    assert sources["update-tailscale"].endswith("# newer\n")
+
+
+def test_the_tar_goes_where_it_may(tmp_path: Path) -> None:
+    """7.24 can ignore that the file goes; older versions would extract the container again."""
+    for version, stays in (("7.24", False), ("7.22", True)):
+        made = beds.installed(version)
+        made.router.version = made.router.version + ".5"
+        with desk(made) as at:
+            folder = tmp_path / version
+            folder.mkdir()
+            at.apply(wanted(folder, made))
+        assert made.router.storage.exists(TAR) is stays
+
+
+PROBLEMS = [
+    ("old", "too old"),
+    ("mode", "device-mode forbids fetch"),
+    ("package", "package container"),
+    ("disk", "disk usb9"),
+    ("architecture", "the router is arm64"),
+    ("space", "bytes free"),
+    ("cpu", "takes armv5 images only"),
+    ("file", "there is no file"),
+    ("digest", "no digest"),
+]
+
+
+@pytest.mark.parametrize(("problem", "message"), PROBLEMS)
+def test_problems_are_all_named_before_anything_is_done(
+    problem: str, message: str, tmp_path: Path
+) -> None:
+    made = bare()
+    with desk(made) as at:
+        state, goal = deploy.read(at.client), wanted(tmp_path, made)
+        if problem == "old":
+            state = replace(state, version=(7, 18, 2))
+        elif problem == "mode":
+            state = replace(state, modes={**state.modes, "fetch": False})
+        elif problem == "package":
+            state = replace(state, packages=frozenset())
+        elif problem == "disk":
+            goal = replace(goal, disk="usb9")
+        elif problem == "architecture":
+            goal = replace(goal, architecture="armv7")
+        elif problem == "cpu":
+            state = replace(state, architecture="arm", firmware="en7562ct")
+            goal = replace(goal, architecture="armv7")
+        elif problem == "space":
+            state = replace(state, free=1000)
+        elif problem == "file":
+            goal = replace(goal, image=tmp_path / "nope.tar")
+        elif problem == "digest":
+            goal = replace(goal, digest="latest")
+        steps = deploy.plan(state, goal)
+        assert steps.actions == ()
+        assert any(message in line for line in steps.lines()), steps.lines()
+        with pytest.raises(DeployError, match=message):
+            deploy.apply(
+                at.client, steps, goal, at.told.append, lambda image: offer(image, "127.0.0.1")
+            )
+    assert at.told == []
+
+
+def test_a_wrong_password_and_a_silent_router_are_told_apart() -> None:
+    made = bare()
+    with serve(Rest(made.router)) as address, pytest.raises(DeployError, match="user or password"):
+        deploy.read(Client(address, "admin", "wrong"))
+    with pytest.raises(DeployError, match="no answer"):
+        deploy.read(Client(address, "admin", "secret"))
+
+
+def test_a_tar_that_arrives_cut_is_not_used(tmp_path: Path) -> None:
+    made = beds.installed()
+    with desk(made) as at:
+        goal = wanted(tmp_path, made)
+        short = tmp_path / "short"
+        short.mkdir()
+        (short / TAR).write_bytes(b"cut")
+        steps = at.plan(goal)
+        with pytest.raises(DeployError, match="did not arrive whole"):
+            deploy.apply(
+                at.client,
+                steps,
+                goal,
+                at.told.append,
+                lambda image: offer(short / TAR, "127.0.0.1"),
+            )
+    assert made.running() == [OLD]
+
+
+def test_a_router_that_never_gets_there_is_given_up(tmp_path: Path) -> None:
+    made = beds.installed()
+    with desk(made) as at:
+        goal = wanted(tmp_path, made)
+        made.router.run(":global TsBusy [/system/resource/get uptime]")
+        steps = at.plan(goal)
+        with pytest.raises(DeployError, match="not in use"):
+            deploy.apply(
+                at.client,
+                steps,
+                goal,
+                at.told.append,
+                lambda image: offer(image, "127.0.0.1"),
+                patience=60,
+                sleep=lambda seconds: None,
+            )
+    assert made.running() == [OLD]
+
+
+def test_without_an_image_the_router_pulls_for_itself() -> None:
+    made = bare()
+    made.registry.down = False
+    with desk(made) as at:
+        steps = at.apply(deploy.Wanted(SCRIPTS))
+        assert steps.lines()[-1].endswith("scheduler, container")
+        made.router.advance(600)
+    assert made.running() == [OLD]
+
+
+def test_the_offered_folder_is_not_listed(tmp_path: Path) -> None:
+    import requests
+
+    (tmp_path / TAR).write_bytes(b"x")
+    with offer(tmp_path / TAR, "127.0.0.1") as url:
+        assert requests.get(url, timeout=5).content == b"x"
+        assert requests.get(url.rpartition("/")[0] + "/", timeout=5).status_code == 403
+
+
+def test_the_digest_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert deploy.digest_of(tmp_path / "a") == (
+        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
