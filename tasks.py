@@ -228,7 +228,7 @@ def fetch(c, offline=False, json=False, debug=False):
     iterable=["arch"],
     help={
         "arch": ARCH_HELP,
-        "by": "package or section: where the compressed binary's bytes are (default arch arm64)",
+        "by": "package, section or feature: where the compressed bytes are (default arch arm64)",
         "check": "exit with 3 if a budget is exceeded",
         "record": "record the sizes under this release tag in build/data/sizes.json",
         **COMMON,
@@ -238,12 +238,18 @@ def fetch(c, offline=False, json=False, debug=False):
 def size_(c, arch, by="", check=False, record="", json=False, debug=False):
     """Show the size of each component against its budget, building what is not in the cache."""
     if by:
-        if by not in ("package", "section"):
+        if by not in ("package", "section", "feature"):
             raise errors.UserError(
-                f"sizes cannot be shown by '{by}'",
-                cure="by package or section; by feature: `invoke features --cost`",
+                f"sizes cannot be shown by '{by}'", cure="one of: package, section, feature"
             )
         for target in targets.select(arch or ["arm64"]):
+            if by == "feature":
+                costs = variants.feature_costs(target, [])
+                if json:
+                    report.print_json(costs)
+                else:
+                    report.cost_table(costs, target.name)
+                continue
             weights = variants.weights(target, by)
             if json:
                 report.print_json([vars(weight) for weight in weights])
