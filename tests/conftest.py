@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from fakes import web as fake_web
 from hypothesis import settings
 
 from build import command, log, paths, sources
+
+# A shell starts background jobs deaf to Ctrl-C, and their children inherit it. The tests send that
+# signal and expect it to be heard, however they were started.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Of the machine that runs the tests, before a test changes the variable.
 SHARED_CACHE = paths.cache_dir()
