@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +22,7 @@ from tests.routeros.model import Image, versions
 from tests.routeros.model.rest import Loopback, Rest, serve
 
 TAR = "mikrotik-tailscale-v1.102.5-mt.1-arm64.tar"
+ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = {name: beds.script(name) for name in renderer.SCRIPTS}
 
 
@@ -264,3 +268,33 @@ def test_the_digest_of_a_file(tmp_path: Path) -> None:
     assert deploy.digest_of(tmp_path / "a") == (
         "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+def deploy_task(address: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """`invoke deploy` as a user types it."""
+    env = dict(os.environ) | {"MT_ROUTER_PASSWORD": "secret", "COLUMNS": "200"}
+    argv = [sys.executable, "-m", "invoke", "deploy", "--host", address, *words]
+    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+
+
+def test_the_task_shows_the_plan_and_does_it_only_when_told(tmp_path: Path) -> None:
+    made = bare()
+    settings = tmp_path / "settings.rsc"
+    settings.write_text(SCRIPTS["settings-tailscale"])
+    with desk(made) as at:
+        address = at.client.base.removesuffix("/rest")
+        shown = deploy_task(address, "--settings", str(settings))
+        assert shown.returncode == 0, shown.stderr
+        assert "store the script update-tailscale" in shown.stdout
+        assert "nothing was changed" in shown.stdout
+        assert all(asked.startswith("GET ") for asked in at.rest.requests)
+        done = deploy_task(address, "--settings", str(settings), "--apply")
+        assert done.returncode == 0, done.stderr
+        assert any(asked.startswith("PUT /rest/system/script") for asked in at.rest.requests)
+
+
+def test_the_task_names_what_forbids_it() -> None:
+    with desk(bare()) as at:
+        refused = deploy_task(at.client.base.removesuffix("/rest"), "--user", "nobody")
+    assert refused.returncode == 2
+    assert "refuses this user or password" in refused.stderr
