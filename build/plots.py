@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import html
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import pygal
-from pygal.style import CleanStyle
+from typing import Any
 
 from build import size
 from build.version import parse_release
@@ -25,12 +24,26 @@ td + td {{ text-align: right }} figure {{ margin: 1em 0 }}</style></head>
 """
 
 
-def _svg(chart: pygal.graph.graph.Graph) -> str:
+def _pygal() -> Any:
+    """Return pygal, whose import costs 100 ms that a command without pictures need not pay.
+
+    It leaves a finder for its plugins in Python's import system, which has not the form that newer
+    Pythons want and makes each later import warn; no plugin is used here.
+    """
+    import pygal
+
+    sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "PluginImportFixer"]
+    return pygal
+
+
+def _svg(chart: Any) -> str:
     # Without its script the picture needs nothing from elsewhere.
     return f"<figure>{chart.render(is_unicode=True)}</figure>"
 
 
 def _config(title: str, height: int) -> dict[str, object]:
+    from pygal.style import CleanStyle
+
     return {
         "title": title,
         "js": [],
@@ -51,7 +64,7 @@ def treemap(title: str, weights: Sequence[Weight]) -> str:
         groups["tables" if weight.name.startswith("(") else group].append(
             {"value": weight.compressed, "label": f"{weight.name} {weight.compressed:,} B"}
         )
-    chart = pygal.Treemap(**_config(title, 700))
+    chart = _pygal().Treemap(**_config(title, 700))
     for group, cells in sorted(groups.items(), key=lambda item: -sum(c["value"] for c in item[1])):  # type: ignore[misc]
         chart.add(group, cells)
     return _svg(chart)
@@ -60,7 +73,7 @@ def treemap(title: str, weights: Sequence[Weight]) -> str:
 def trend(history: size.Recorded, component: str) -> str:
     """Return an SVG line chart of a component's size over the recorded releases, in bytes."""
     tags = sorted(history, key=parse_release)
-    chart = pygal.Line(**_config(f"{component} over the releases", 400))
+    chart = _pygal().Line(**_config(f"{component} over the releases", 400))
     chart.x_labels = tags
     for target in sorted({name for tag in tags for name in history[tag]}):
         chart.add(target, [history[tag].get(target, {}).get(component) for tag in tags])
@@ -69,7 +82,7 @@ def trend(history: size.Recorded, component: str) -> str:
 
 def bars(title: str, rows: Mapping[str, int]) -> str:
     """Return an SVG bar chart of {name: bytes}, largest first."""
-    chart = pygal.HorizontalBar(**_config(title, 200 + 22 * len(rows)), show_legend=False)
+    chart = _pygal().HorizontalBar(**_config(title, 200 + 22 * len(rows)), show_legend=False)
     ordered = sorted(rows.items(), key=lambda row: row[1])
     chart.x_labels = [name for name, _ in ordered]
     chart.add("bytes", [value for _, value in ordered])
