@@ -146,9 +146,7 @@ def _require_direct(world: World, when: str) -> None:
         raise BuildFailed(f"the path is not direct {when} the measurement; it says nothing")
 
 
-def _pour(
-    world: World, source: str, to: Container, size: int, watch: Callable[[], None]
-) -> float:
+def _pour(world: World, source: str, to: Container, size: int, watch: Callable[[], None]) -> float:
     """Send bytes from a space to a container's address; returns the seconds it took."""
     place = f"{to.addresses()[0]}:{SINK}"
     argv = [str(world.lab.program), "pour", "-bytes", str(size), place]
@@ -268,7 +266,9 @@ def measure(
                 figures = _round(world, side, client, size)
                 samples.append(Sample(side.name, number, figures))
                 seconds = time.monotonic() - began
-                log.note("figures", f"round {number + 1} of {rounds}, {side.name} ({seconds:.0f} s)")
+                log.note(
+                    "figures", f"round {number + 1} of {rounds}, {side.name} ({seconds:.0f} s)"
+                )
     return samples
 
 
