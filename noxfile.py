@@ -113,6 +113,13 @@ def runtime(session: nox.Session) -> None:
 
 
 @nox.session
+def figures(session: nox.Session) -> None:
+    """Speed and memory against upstream's recipe and the last release (root). Words: figures'."""
+    prepare(session)
+    invoke(session, "figures", *session.posargs)
+
+
+@nox.session
 def reproducible(session: nox.Session) -> None:
     """Build from a clone at another path with an empty cache and compare every byte.
 

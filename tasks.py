@@ -18,6 +18,7 @@ from build import (
     cache,
     errors,
     features,
+    figures,
     gate,
     golang,
     layout,
@@ -448,6 +449,41 @@ def verify(
         for record in records:
             report.canaries(record)
     gate.check(records, whole=not only)
+
+
+@task(
+    name="figures",
+    help={
+        "rounds": "how often each side is measured, in turn",
+        "megabytes": "MiB to send each way in each round",
+        "layout": "OCI layout to take the image from (default: build it through the cache)",
+        "record": "record the figures under this release tag in build/data/figures.json",
+        "offline": "use only what is in the cache or in $MT_SOURCES",
+        **COMMON,
+    },
+)
+@command
+def figures_(
+    c, rounds=5, megabytes=256, layout="", record="", offline=False, json=False, debug=False
+):
+    """Measure speed and memory against upstream's recipe and the last release (root; exit 3)."""
+    tag = _release(record).tag if record else ""
+    history = figures.recorded()
+    result = gate.measure(rounds, megabytes << 20, Path(layout) if layout else None, offline)
+    rows = report.figure_rows(result, history)
+    columns = [name.removeprefix(">") for name in report.FIGURE_COLUMNS]
+    parts = [plots.table(columns, rows), plots.ratios(result), plots.figure_trend(history, result)]
+    page = paths.dist_dir() / "figures.html"
+    plots.write(page, f"Figures of {result.release}", parts)
+    if json:
+        report.print_json(result.table())
+    else:
+        report.figure_table(result, history)
+        print(f"{figures.path()}\n{page}")
+    # A release that is measured again is not its own predecessor.
+    figures.require(result.gated, {name: row for name, row in history.items() if name != tag})
+    if tag:
+        figures.record(tag, result.gated)
 
 
 @task(

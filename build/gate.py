@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from build import cache, features, golang, log, pipeline, tools, verify
+from build import cache, digest, features, figures, golang, log, pipeline, tools, variants, verify
 from build.errors import BuildFailed, GateFailed, UserError
 from build.lab import bundle, servers
+from build.lab import figures as measuring
 from build.lab.breakage import BREAKAGES, Breakage
 from build.lab.bundle import Bundle
 from build.lab.canaries import CANARIES
@@ -143,3 +145,41 @@ def _bite(breakage: Breakage, broken: Bundle, peers: Bundle, mt_lab: Path) -> Bi
         world.lab.shell(rules, "router")
         chosen = [canary for canary in CANARIES.values() if canary.name in breakage.fails]
         return Bite(breakage, tuple(verify.run(world, chosen, breakage.name)))
+
+
+def measure(
+    rounds: int, size: int, layout: Path | None = None, offline: bool = False
+) -> figures.Result:
+    """Measure the image against the same with upstream's binary, and keep the result in dist/.
+
+    `size` is in bytes, each way, each of the `rounds`. Raises UserError if one of them is not
+    positive or the machine lacks something, BuildFailed if a measurement would say nothing.
+    """
+    if rounds < 1 or size < 1 << 20:
+        raise UserError("a measurement takes at least one round of one MiB")
+    one = target(PEERS)
+    tools.require()
+    verify.require_machine([one])
+    image = bundle.read(layout, one) if layout else images([one], offline)[one.name]
+    mt_lab = program(offline)
+    _, packed = variants.build(one, golang.UPSTREAM)
+    theirs = cache.checked(packed).read_bytes()
+    sides = (
+        measuring.Side(figures.OURS, image, digest.of_bytes(image.file(BINARY))),
+        measuring.Side(figures.UPSTREAM, image.changed({BINARY: theirs}), packed.sha256),
+    )
+    at, began = time.time(), time.monotonic()
+    # Two measurements at once on a machine measure each other.
+    with cache.locked("figures", "a measurement"), log.step(one.name, "figures"):
+        samples = measuring.measure(mt_lab, verify.logs_of("figures"), sides, image, rounds, size)
+    result = figures.Result(
+        release=pipeline.release_of().tag,
+        image=image.digest,
+        binaries={side.name: side.binary for side in sides},
+        bytes=size,
+        at=at,
+        seconds=round(time.monotonic() - began, 1),
+        samples=tuple(samples),
+    )
+    figures.write(result)
+    return result

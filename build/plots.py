@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from build import size
+from build import figures, size
 from build.version import parse_release
 from build.weigh import Weight
 
@@ -86,6 +86,33 @@ def bars(title: str, rows: Mapping[str, int]) -> str:
     ordered = sorted(rows.items(), key=lambda row: row[1])
     chart.x_labels = [name for name, _ in ordered]
     chart.add("bytes", [value for _, value in ordered])
+    return _svg(chart)
+
+
+def ratios(result: figures.Result) -> str:
+    """Return an SVG of ours/upstream's per figure and round: a dot each, 1 is the same."""
+    rows = [row for row in figures.LIST if row.name in result.ratios]
+    config = _config("Ours divided by upstream's, each round", 560)
+    chart = _pygal().Line(**config, stroke=False, x_label_rotation=30, dots_size=4)
+    chart.x_labels = [f"{row.title} ({row.unit})" if row.unit else row.title for row in rows]
+    for number in range(result.rounds):
+        pairs = [result.pairs(row.name) for row in rows]
+        values = [found[number] if number < len(found) else None for found in pairs]
+        chart.add(f"round {number + 1}", values)
+    chart.add("median", [result.ratios[row.name] for row in rows], dots_size=7)
+    return _svg(chart)
+
+
+def figure_trend(history: figures.Recorded, result: figures.Result) -> str:
+    """Return an SVG of the gated figures over the recorded releases and now, the first being 1."""
+    tags = sorted(history, key=parse_release)
+    chart = _pygal().Line(**_config("Gated figures over the releases, the first is 1", 450))
+    chart.x_labels = [*tags, "now"]
+    for row in figures.LIST:
+        values = [(history[tag]).get(row.name) for tag in tags] + [result.gated.get(row.name)]
+        first = next((value for value in values if value), None)
+        if row.gate and first:
+            chart.add(row.title, [value and value / first for value in values])
     return _svg(chart)
 
 

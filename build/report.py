@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from build import cache, features, size, tools, verify, weigh
+from build import cache, features, figures, size, tools, verify, weigh
 from build.digest import canonical_json
 
 
@@ -166,3 +166,34 @@ def teeth(bites: Sequence[verify.Bite]) -> None:
             first = verdict.detail.split("NOT SO. ")[-1].split("\n")[0]
             rows.append((bite.breakage.name, bite.breakage.what, verdict.name, mark, first))
     table("Canaries where they must fail", ("breakage", "what", "canary", "", "says"), rows)
+
+
+def figure_rows(result: figures.Result, history: figures.Recorded) -> list[Sequence[str]]:
+    """Return title, unit, ours, upstream's, ratio, spread and change since the last release."""
+    before = history.get(figures.last_release(history), {})
+    medians, ratios, spreads, gated = result.medians, result.ratios, result.spreads, result.gated
+    rows: list[Sequence[str]] = []
+    for row in figures.LIST:
+        since = ""
+        if row.name in gated and row.name in before:
+            worse = figures.change(row, gated[row.name], before[row.name])
+            since = f"{abs(worse):.1%} {'worse' if worse > 0 else 'better'}"
+            since += " FAILS" if worse > figures.TOLERANCE else ""
+        digits = ",.0f" if row.unit in ("kB", "Mbit/s") else ".3f"
+        values = [format(medians[side][row.name], digits) for side in figures.SIDES]
+        ratio = f"{ratios[row.name]:.3f}" if row.name in ratios else ""
+        spread = f"±{spreads[row.name]:.3f}" if row.name in spreads else ""
+        rows.append((row.title, row.unit, *values, ratio, spread, since))
+    return rows
+
+
+FIGURE_COLUMNS = ("figure", "unit", ">ours", ">upstream's", ">ratio", ">spread", "since")
+
+
+def figure_table(result: figures.Result, history: figures.Recorded) -> None:
+    """Print a measurement: medians of both sides, what the rounds' ratios say, the change."""
+    last = figures.last_release(history) or "last release"
+    columns = (*FIGURE_COLUMNS[:-1], f"since {last}")
+    title = f"{result.release} {result.image[:19]} against upstream's recipe, {result.rounds} "
+    title += f"rounds of {result.bytes >> 20} MiB each way, {result.seconds:.0f} s"
+    table(title, columns, figure_rows(result, history))

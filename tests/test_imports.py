@@ -27,13 +27,13 @@ LEVELS: dict[int, set[str]] = {
         "unsign",
     },
     3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout"},
-    4: {"audit", "size", "weigh", "lab", "verify"},
+    4: {"audit", "size", "weigh", "lab", "verify", "figures"},
     5: {"report", "plots", "router", "routerapi", "deploy"},
     6: {"pipeline", "variants", "gate"},
 }
 # The laboratory is a package: inside it imports go from a later name to an earlier one.
 LAB = ("topology", "servers", "bundle", "anchor", "container", "world", "canaries")
-LAB += ("canaries_slow", "breakage")
+LAB += ("canaries_slow", "breakage", "figures")
 # Within a level only these: leaves that others of their level are made of.
 ALLOWED = {
     ("version", "errors"),
@@ -51,7 +51,9 @@ ALLOWED = {
     ("layout", "image"),
     ("variants", "pipeline"),
     ("verify", "lab"),
+    ("figures", "lab"),
     ("gate", "pipeline"),
+    ("gate", "variants"),
     ("deploy", "routerapi"),
     ("lab", "lab"),
 }

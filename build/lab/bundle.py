@@ -37,13 +37,16 @@ class Bundle:
     def entrypoint(self) -> str:
         """The text of the entrypoint script, changes included."""
         (path,) = self.config["Entrypoint"]
-        name = path.lstrip("/")
+        return self.file(path.lstrip("/")).decode()
+
+    def file(self, name: str) -> bytes:
+        """Return the content of a file, changes included. Raises KeyError if it is not there."""
         if name in self.changes:
-            return self.changes[name].decode()
+            return self.changes[name]
         with tarfile.open(fileobj=io.BytesIO(self.layer)) as archive:
             stream = archive.extractfile(name)
             assert stream is not None
-            return stream.read().decode()
+            return stream.read()
 
     def unpack(self, folder: Path) -> None:
         """Write the root file system into a folder, as root with the layer's owners and modes."""

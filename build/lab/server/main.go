@@ -23,6 +23,7 @@ var modes = map[string]func(args []string){
 	"ask":     ask,
 	"sink":    sink,
 	"pour":    pour,
+	"spend":   spend,
 	"watch":   watch,
 	"without": without,
 	"with":    with,
@@ -31,7 +32,7 @@ var modes = map[string]func(args []string){
 func main() {
 	log.SetFlags(log.Lmicroseconds)
 	if len(os.Args) < 2 || modes[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: mt-lab anchor|control|dns|portmap|ask|sink|pour|watch|without|with …")
+		fmt.Fprintln(os.Stderr, "usage: mt-lab anchor|control|dns|portmap|ask|sink|pour|spend|watch|without|with …")
 		os.Exit(2)
 	}
 	modes[os.Args[1]](os.Args[2:])
