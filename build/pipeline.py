@@ -254,4 +254,7 @@ def fetch(offline: bool = False) -> list[Pin]:
         for target in targets().values():
             with log.step(target.name, "Go modules"):
                 golang.fetch_modules(go, target, scratch)
+        with log.step("all", "check Go modules"):
+            # Reads the go.mod of every module in the graph, which an offline build then finds.
+            golang.verify_modules(go, scratch)
     return list(pins().values())

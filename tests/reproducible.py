@@ -41,8 +41,9 @@ def build(room: Path, sources: Path, words: list[str]) -> dict[str, str]:
         "MT_DIST": str(clone / "dist"),
         "MT_WORK": str(clone / "work"),
     }
-    command = [sys.executable, "-m", "invoke", *words]
-    subprocess.run(command, cwd=clone, env=env, check=True)
+    # Fetched first and then built offline: what `fetch` brings has to be all that a build reads.
+    for command in (["fetch"], [*words, "--offline"]):
+        subprocess.run([sys.executable, "-m", "invoke", *command], cwd=clone, env=env, check=True)
     return identities(clone / "dist")
 
 
