@@ -192,7 +192,7 @@ FIGURE_COLUMNS = ("figure", "unit", ">ours", ">upstream's", ">ratio", ">spread",
 
 
 def figure_table(result: figures.Result, history: figures.Recorded) -> None:
-    """Print a measurement: medians of both sides (throughput: best), what the rounds' ratios say, the change."""
+    """Print a measurement: both sides (medians, throughput at best), ratios, the change."""
     last = figures.last_release(history) or "last release"
     columns = (*FIGURE_COLUMNS[:-1], f"since {last}")
     title = f"{result.release} {result.image[:19]} against upstream's recipe, {result.rounds} "
