@@ -464,7 +464,7 @@ def verify(
 )
 @command
 def figures_(
-    c, rounds=5, megabytes=256, layout="", record="", offline=False, json=False, debug=False
+    c, rounds=5, megabytes=512, layout="", record="", offline=False, json=False, debug=False
 ):
     """Measure speed and memory against upstream's recipe and the last release (root; exit 3)."""
     tag = _release(record).tag if record else ""

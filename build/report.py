@@ -180,7 +180,8 @@ def figure_rows(result: figures.Result, history: figures.Recorded) -> list[Seque
             since = f"{abs(worse):.1%} {'worse' if worse > 0 else 'better'}"
             since += " FAILS" if worse > figures.TOLERANCE else ""
         digits = ",.0f" if row.unit in ("kB", "Mbit/s") else ".3f"
-        values = [format(medians[side][row.name], digits) for side in figures.SIDES]
+        shown = result.best if row.more else medians
+        values = [format(shown[side][row.name], digits) for side in figures.SIDES]
         ratio = f"{ratios[row.name]:.3f}" if row.name in ratios else ""
         spread = f"±{spreads[row.name]:.3f}" if row.name in spreads else ""
         rows.append((row.title, row.unit, *values, ratio, spread, since))
@@ -191,7 +192,7 @@ FIGURE_COLUMNS = ("figure", "unit", ">ours", ">upstream's", ">ratio", ">spread",
 
 
 def figure_table(result: figures.Result, history: figures.Recorded) -> None:
-    """Print a measurement: medians of both sides, what the rounds' ratios say, the change."""
+    """Print a measurement: both sides (medians, throughput at best), ratios, the change."""
     last = figures.last_release(history) or "last release"
     columns = (*FIGURE_COLUMNS[:-1], f"since {last}")
     title = f"{result.release} {result.image[:19]} against upstream's recipe, {result.rounds} "
