@@ -116,6 +116,14 @@ def _build(
         size.require(result.measures)
 
 
+def _show_costs(target: targets.Target, only: list[str], json: bool) -> None:
+    costs = variants.feature_costs(target, only)
+    if json:
+        report.print_json(costs)
+    else:
+        report.cost_table(costs, target.name)
+
+
 BUILD_HELP = {
     "release": "full tag to stamp, such as v1.102.5-mt.1 (default: mt.0, a build nobody released)",
     "compress": "upx (least flash) or none (least RAM, quicker start)",
@@ -157,11 +165,7 @@ def build_all(c, release="", compress="upx", offline=False, why=False, json=Fals
 def features_(c, only, cost=False, arch="arm64", json=False, debug=False):
     """Show each upstream feature: in or out, why, and what pulled it in."""
     if cost:
-        costs = variants.feature_costs(targets.target(arch), only)
-        if json:
-            report.print_json(costs)
-        else:
-            report.cost_table(costs, arch)
+        _show_costs(targets.target(arch), only, json)
         return
     go = pipeline.go_command()
     version = go.tailscale.version
@@ -245,11 +249,7 @@ def size_(c, arch, by="", check=False, record="", json=False, debug=False):
             )
         for target in targets.select(arch or ["arm64"]):
             if by == "feature":
-                costs = variants.feature_costs(target, [])
-                if json:
-                    report.print_json(costs)
-                else:
-                    report.cost_table(costs, target.name)
+                _show_costs(target, [], json)
                 continue
             weights = variants.weights(target, by)
             if json:

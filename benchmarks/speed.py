@@ -77,8 +77,7 @@ def program(target: Target, recipe: golang.Recipe, folder: Path) -> Path:
     words = golang.compile_words(go, recipe, golang.tags_of(go, recipe), "benchmark", out)
     words[-1] = str(SOURCE / "main.go")
     if recipe.lean:
-        tool = pipeline.lean_linker(go).build()
-        words.insert(1, f"-toolexec={tool.data / 'toolexec'} {tool.data / 'link'}")
+        words.insert(1, pipeline.lean_linker(go).option())
     with cache.scratch() as scratch, log.step(target.name, f"compile the {recipe.name} benchmark"):
         go.run(
             words,

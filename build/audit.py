@@ -6,7 +6,6 @@ All faults are collected, each as "what: wanted …, got …", before anything i
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import tarfile
@@ -167,7 +166,7 @@ def _image_faults(
 def config_faults(config: Mapping[str, Any], tars: list[bytes], target: Target) -> list[str]:
     """Return what a configuration says wrongly about its uncompressed layers and platform."""
     faults: list[str] = []
-    diff_ids = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
+    diff_ids = [f"sha256:{digest.of_bytes(tar)}" for tar in tars]
     stated = _object(config.get("rootfs"), "config: rootfs", faults).get("diff_ids")
     if stated != diff_ids:
         faults.append(f"config: diff_ids wanted {diff_ids}, got {stated}")

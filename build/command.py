@@ -82,7 +82,7 @@ def run(
         for name in list(local.env.keys()):
             local.env.pop(name, "")
         arguments = [str(part) for part in argv[1:]]
-        with _started(program, arguments, cwd, env, sink.fileno()) as process:
+        with _ending(_started(program, arguments, cwd, env, sink.fileno())) as process:
             feeder = threading.Thread(target=_feed, args=(process, stdin.encode()), daemon=True)
             feeder.start()
             assert process.stdout is not None
@@ -102,11 +102,10 @@ def run(
     return output.decode(errors="replace")
 
 
-@contextlib.contextmanager
 def _started(
     program: Any, arguments: list[str], cwd: Path, env: Mapping[str, str], log_fd: int
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the program in a process group of its own and end the whole group when leaving."""
+) -> subprocess.Popen[bytes]:
+    """Start a plumbum program in a process group of its own."""
     with _lock:
         if _stopping.is_set():
             raise KeyboardInterrupt
@@ -120,6 +119,12 @@ def _started(
             start_new_session=True,
         )
         _running.add(process)
+    return process
+
+
+@contextlib.contextmanager
+def _ending(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """End the whole process group when the block is left, and close its pipes."""
     try:
         yield process
     finally:
@@ -127,9 +132,9 @@ def _started(
             _end(process, signal.SIGKILL)
             process.wait()
         for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                assert pipe is not None
-                pipe.close()
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
         with _lock:
             _running.discard(process)
 
@@ -205,7 +210,7 @@ def call(
     `timeout` is in seconds; output and errors are returned together. Raises KeyboardInterrupt if
     `stop_all` ended it and BuildFailed if the program does not exist.
     """
-    with _launched(argv, env, cwd, subprocess.PIPE, subprocess.STDOUT) as process:
+    with _ending(_launch(argv, env, cwd, subprocess.PIPE, subprocess.STDOUT)) as process:
         try:
             output, _ = process.communicate(stdin.encode(), timeout=timeout)
             code: int | None = process.returncode
@@ -302,18 +307,3 @@ def _launch(
             raise BuildFailed(f"the program {argv[0]} is not there") from error
         _running.add(process)
     return process
-
-
-@contextlib.contextmanager
-def _launched(
-    argv: Sequence[str], env: Mapping[str, str], cwd: Path, stdout: int, stderr: int
-) -> Iterator[subprocess.Popen[bytes]]:
-    process = _launch(argv, env, cwd, stdout, stderr)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            _end(process, signal.SIGKILL)
-            process.wait()
-        with _lock:
-            _running.discard(process)

@@ -11,13 +11,12 @@ from typing import Any
 from build import cache, command, crosscc, tools
 from build.artifacts import Artifact
 from build.errors import UserError
+from build.gotool import Trees
 from build.paths import cache_dir, work_dir
 from build.pins import Pin
 
 METHODS: dict[str, tuple[str, ...]] = {"upx": ("--lzma", "--best"), "none": ()}
 """Ways to compress: `upx` takes the least flash, `none` the least RAM and start time."""
-
-Trees = Callable[[Pin], cache.Entry]
 
 _OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",

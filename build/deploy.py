@@ -7,7 +7,6 @@ way, with the same way back, as the router's own updates.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from build import digest
 from build.routerapi import Client, DeployError
 
 MINIMUM = (7, 19)
@@ -260,8 +260,7 @@ class Offer(Protocol):
 
 def digest_of(path: Path) -> str:
     """sha256:… of a file, for an image whose release digest is not known."""
-    with path.open("rb") as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    return f"sha256:{digest.of_file(path)}"
 
 
 def apply(

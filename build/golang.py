@@ -31,6 +31,12 @@ class Linker:
     identity: str
     build: Callable[[], cache.Entry]
 
+    def option(self) -> str:
+        """Return the go command's option that puts it in place; its files are checked first."""
+        tool = self.build()
+        link, toolexec = (cache.checked(tool.artifact(name)) for name in ("link", "toolexec"))
+        return f"-toolexec={toolexec} {link}"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -147,6 +153,11 @@ def stamps(go: Go, long: str) -> list[str]:
     ]
 
 
+def label_of(target: Target, recipe: Recipe) -> str:
+    """Return under which name a platform's binary by a recipe is told about and logged."""
+    return target.name if recipe == OURS else f"{target.name}-{recipe.name}"
+
+
 def compile_words(
     go: Go, recipe: Recipe, build_tags: list[str], long: str, output: Path
 ) -> list[str]:
@@ -191,7 +202,7 @@ def build(
 
     # A crash report names the build by this, so it stands for all that went into it.
     long = f"{release.long}-{digest.of_json(key)[:10]}"
-    label = target.name if recipe == OURS else f"{target.name}-{recipe.name}"
+    label = label_of(target, recipe)
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
         before()
@@ -200,9 +211,7 @@ def build(
         words = compile_words(go, recipe, build_tags, long, out / "tailscale.combined")
         source = modules.source(go).data if recipe.modules else None
         if lean:
-            tool = lean.build()
-            link, toolexec = (cache.checked(tool.artifact(n)) for n in ("link", "toolexec"))
-            words.insert(1, f"-toolexec={toolexec} {link}")
+            words.insert(1, lean.option())
         go.run(words, what=what, record=record, scratch=scratch, target=target, cwd=source)
         if not recipe.symbols:
             return {"long": long}
@@ -228,7 +237,6 @@ def fetch_modules(go: Go, target: Target, scratch: Path) -> int:
     record = work_dir() / target.name / "modules.log"
     what = f"modules for {target.name}"
     printed = online.run(words, what=what, record=record, scratch=scratch, target=target)
-    modules.source(online)
     return len(printed.split())
 
 

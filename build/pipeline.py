@@ -23,6 +23,7 @@ from build import (
     layout,
     linker,
     log,
+    modules,
     rootfs,
     size,
     sources,
@@ -250,6 +251,7 @@ def fetch(offline: bool = False) -> list[Pin]:
     for wanted in pins().values():
         sources.tree(wanted, offline=offline)
     go = go_command()
+    modules.source(go)
     with cache.scratch() as scratch:
         for target in targets().values():
             with log.step(target.name, "Go modules"):

@@ -24,7 +24,7 @@ def build(target: Target, recipe: golang.Recipe) -> tuple[Artifact, Artifact]:
     pins_of_upx = pin("upx"), pin("cmake"), pin("zig")
     packed = compress.compress(
         raw,
-        target.name if recipe == golang.OURS else f"{target.name}-{recipe.name}",
+        golang.label_of(target, recipe),
         "upx",
         lambda: compress.build_upx(*pins_of_upx, go.trees),
         compress.identity(*pins_of_upx),

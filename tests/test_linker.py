@@ -34,8 +34,7 @@ def compile_program(out: Path, target: Target, *, lean: bool) -> None:
     go = pipeline.go_command()
     words = ["build", "-trimpath", "-o", str(out)]
     if lean:
-        tool = linker.build(go)
-        words.insert(1, f"-toolexec={tool.data / 'toolexec'} {tool.data / 'link'}")
+        words.insert(1, pipeline.lean_linker(go).option())
     with cache.scratch() as scratch:
         go.run(
             [*words, "."],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from build import digest
+from build import digest, image
 from build.errors import UserError
 from build.targets import Target
 
@@ -51,7 +51,10 @@ class Bundle:
     def unpack(self, folder: Path) -> None:
         """Write the root file system into a folder, as root with the layer's owners and modes."""
         with tarfile.open(fileobj=io.BytesIO(self.layer)) as archive:
-            archive.extractall(folder, filter="tar")
+            # Python 3.11.4 brought filters, and extractall's argument with them. As an attribute
+            # the choice is heard where there are some and does no harm where there are none.
+            archive.extraction_filter = getattr(tarfile, "tar_filter", None)
+            archive.extractall(folder)
         for path, content in self.changes.items():
             (folder / path).write_bytes(content)
 
@@ -68,9 +71,7 @@ def read(layout: Path, target: Target) -> Bundle:
     try:
         (outer,) = json.loads((layout / "index.json").read_bytes())["manifests"]
         index = json.loads(blob(outer["digest"]))
-        wanted = {"architecture": target.oci_architecture, "os": "linux"}
-        if target.oci_variant:
-            wanted["variant"] = target.oci_variant
+        wanted = image.platform(target)
         (found,) = [row["digest"] for row in index["manifests"] if row["platform"] == wanted]
         manifest = json.loads(blob(found))
         (layer,) = manifest["layers"]
