@@ -65,3 +65,17 @@ class Image:
     blobs: dict[str, Path] = field(hash=False)
     archive: Path = Path()
     archive_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What goes into a registry beside an image: a manifest and the blobs it names.
+
+    With a `tag` it is found under that name, else by its digest or through the registry's
+    referrers API (OCI distribution specification 1.1).
+    """
+
+    manifest: bytes
+    media_type: str
+    blobs: tuple[bytes, ...] = ()
+    tag: str = ""

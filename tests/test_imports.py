@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LEVELS: dict[int, set[str]] = {
-    0: {"errors", "log", "digest", "paths", "artifacts", "version"},
+    0: {"errors", "log", "digest", "paths", "artifacts", "version", "signature"},
     1: {"pins", "targets", "features"},
     2: {
         "command",
@@ -26,10 +26,10 @@ LEVELS: dict[int, set[str]] = {
         "symbols",
         "unsign",
     },
-    3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout"},
+    3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout", "sbom"},
     4: {"audit", "size", "weigh", "lab", "verify", "figures"},
-    5: {"report", "plots", "router", "routerapi", "deploy"},
-    6: {"pipeline", "variants", "gate"},
+    5: {"report", "plots", "router", "routerapi", "deploy", "registry", "publish", "release"},
+    6: {"pipeline", "variants", "gate", "bump"},
 }
 # The laboratory is a package: inside it imports go from a later name to an earlier one.
 LAB = ("topology", "servers", "bundle", "anchor", "container", "world", "canaries")
@@ -55,13 +55,22 @@ ALLOWED = {
     ("gate", "pipeline"),
     ("gate", "variants"),
     ("deploy", "routerapi"),
+    ("publish", "registry"),
+    ("bump", "pipeline"),
+    ("bump", "variants"),
+    ("signature", "artifacts"),
+    ("signature", "digest"),
+    ("signature", "errors"),
     ("lab", "lab"),
 }
 ONLY = {
     "subprocess": {"command"},
     "plumbum": {"command"},
-    "requests": {"sources", "routerapi"},
-    "packaging": {"version", "features", "golang", "pipeline"},
+    "requests": {"sources", "routerapi", "registry"},
+    "packaging": {"version", "features", "golang", "pipeline", "release", "bump"},
+    "cryptography": {"signature"},
+    "cyclonedx": {"sbom"},
+    "tomlkit": {"bump"},
     "invoke": set(),
     "nox": set(),
 }
