@@ -20,6 +20,7 @@ from build import (
     features,
     figures,
     gate,
+    git,
     golang,
     layout,
     log,
@@ -37,6 +38,7 @@ from build import (
     variants,
 )
 from build import deploy as deployment
+from build import release as releasing
 from build import verify as runtime
 from build.pins import pins
 from build.version import Release, parse_release
@@ -484,6 +486,52 @@ def figures_(
     figures.require(result.gated, {name: row for name, row in history.items() if name != tag})
     if tag:
         figures.record(tag, result.gated)
+
+
+RELEASE_HELP = {
+    "revision": "a further revision of a Tailscale version that is released already",
+    "remote": "git remote whose tags count too (release --push: origin)",
+    **COMMON,
+}
+
+
+def _plan_release(remote: str, revision: bool) -> tuple[git.Git, releasing.Plan]:
+    repository = git.Git(paths.ROOT)
+    state = repository.state(remote)
+    return repository, releasing.plan(state, pins()["tailscale"].version, revision=revision)
+
+
+def _show_release(plan: releasing.Plan, done: bool, json: bool) -> None:
+    tag = plan.release.tag if plan.release else None
+    if json:
+        report.print_json({**dataclasses.asdict(plan), "release": tag, "done": done})
+        return
+    print("\n".join(plan.notes))
+    verb = "released" if done else "would release"
+    print(f"{verb} {tag} at {plan.commit[:12]}: {plan.why}" if tag else f"no release: {plan.why}")
+
+
+@task(help=RELEASE_HELP)
+@command
+def release_plan(c, revision=False, remote="", json=False, debug=False):
+    """Say which release comes next, and why; changes nothing."""
+    _show_release(_plan_release(remote, revision)[1], done=False, json=json)
+
+
+@task(
+    help={
+        "push": "push the tag to the remote",
+        "dry_run": "only show the plan",
+        **RELEASE_HELP,
+    }
+)
+@command
+def release(c, revision=False, push=False, remote="origin", dry_run=False, json=False, debug=False):
+    """Tag the next release if there is one; CI publishes a tag that is pushed."""
+    repository, plan = _plan_release(remote if push else "", revision)
+    if not dry_run:
+        releasing.apply(repository, plan, remote if push else "")
+    _show_release(plan, done=not dry_run and plan.release is not None, json=json)
 
 
 @task(
