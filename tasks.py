@@ -506,7 +506,8 @@ def _show_release(plan: releasing.Plan, done: bool, json: bool) -> None:
     if json:
         report.print_json({**dataclasses.asdict(plan), "release": tag, "done": done})
         return
-    print("\n".join(plan.notes))
+    for line in plan.notes:
+        print(line)
     verb = "released" if done else "would release"
     print(f"{verb} {tag} at {plan.commit[:12]}: {plan.why}" if tag else f"no release: {plan.why}")
 

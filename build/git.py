@@ -88,7 +88,7 @@ class Git:
         )
 
     def remote_tags(self, remote: str) -> dict[str, str]:
-        """Return {tag: commit} of a remote (git-ls-remote(1): `^{}` marks what a tag stands for)."""
+        """Return {tag: commit} of a remote. git-ls-remote(1): `^{}` marks what a tag stands for."""
         found: dict[str, str] = {}
         for line in self.run("ls-remote", "--tags", "--", remote).splitlines():
             commit, _, name = line.partition("\t")
