@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -19,11 +20,13 @@ from build import (
     errors,
     features,
     figures,
+    forge,
     gate,
     git,
     golang,
     layout,
     log,
+    markdown,
     paths,
     pipeline,
     plots,
@@ -44,6 +47,9 @@ from build.pins import pins
 from build.version import Release, parse_release
 
 ARCH_HELP = "platform, repeatable; also under its other names (armv7, arm/v7, linux/arm/v7, x86)"
+HEAD = "HEAD"
+"""What --release takes instead of a tag: the release tag of the commit that is checked out."""
+
 COMMON = {
     "json": "print the result as JSON on standard output and nothing else",
     "debug": "show a traceback when something fails",
@@ -70,6 +76,9 @@ def command(body: Callable[..., None]) -> Callable[..., None]:
 
 
 def _release(tag: str) -> Release:
+    if tag == HEAD:
+        state = git.Git(paths.ROOT).state()
+        return releasing.at_head(state, pipeline.release_of().tailscale)
     release = parse_release(tag) if tag else pipeline.release_of()
     if release.tailscale != pipeline.release_of().tailscale:
         raise errors.UserError(
@@ -127,7 +136,7 @@ def _show_costs(target: targets.Target, only: list[str], json: bool) -> None:
 
 
 BUILD_HELP = {
-    "release": "full tag to stamp, such as v1.102.5-mt.1 (default: mt.0, a build nobody released)",
+    "release": "full tag to stamp, such as v1.102.5-mt.1, or HEAD for the commit's (default: mt.0)",
     "compress": "upx (least flash) or none (least RAM, quicker start)",
     "offline": "use only what is in the cache or in $MT_SOURCES",
     "why": "say for each stage which of its inputs changed",
@@ -533,6 +542,65 @@ def release(c, revision=False, push=False, remote="origin", dry_run=False, json=
     if not dry_run:
         releasing.apply(repository, plan, remote if push else "")
     _show_release(plan, done=not dry_run and plan.release is not None, json=json)
+
+
+@task(
+    help={
+        "release": "tag whose images are meant, or HEAD for the commit's (default: mt.0)",
+        "pull": "number of the pull request (default: the one that this CI run is for)",
+        "post": "write it on the forge; without this it is only printed",
+        **COMMON,
+    },
+)
+@command
+def comment(c, release="", pull=0, post=False, json=False, debug=False):
+    """Report sizes and the runtime gate as Markdown, as a comment on a pull request."""
+    text, _ = _summary(_release(release))
+    done = ""
+    if post:
+        with contextlib.closing(forge.from_environment()) as there:
+            done = there.comment(pull or forge.pull_of(), text, "mikrotik-tailscale sizes")
+    if json:
+        report.print_json({"text": text, "done": done})
+    else:
+        print(text)
+
+
+def _summary(release: Release) -> tuple[str, pipeline.Result]:
+    """Return the Markdown report of the images, which are built if they are not there yet."""
+    request = pipeline.Request(targets.select([]), release, check_size=False, whole=True)
+    result = pipeline.build(request)
+    records = [
+        record
+        for name, entry in result.images.items()
+        if (record := runtime.read(name)) and record.image == entry.facts["manifest"]["digest"]
+    ]
+    return markdown.summary(release.tag, result.measures, records), result
+
+
+@task(
+    help={
+        "release": "tag of the release (default HEAD: the commit's)",
+        "dry_run": "only list the files",
+        **COMMON,
+    },
+)
+@command
+def attach(c, release=HEAD, dry_run=False, json=False, debug=False):
+    """Put the files of dist/ into the forge's release of a tag, with the report as its text."""
+    tag = _release(release).tag
+    text, result = _summary(_release(release))
+    files = [paths.dist_dir() / name for name in sorted(result.record)]
+    files = [path for path in files if path.is_file()]
+    sent = []
+    if not dry_run:
+        with contextlib.closing(forge.from_environment()) as there:
+            sent = there.attach(tag, text, files)
+    if json:
+        report.print_json({"release": tag, "files": [path.name for path in files], "sent": sent})
+    else:
+        rows = [(p.name, f"{p.stat().st_size:,}", "yes" if p.name in sent else "") for p in files]
+        report.table(f"Files of {tag}", ("file", ">bytes", "sent"), rows)
 
 
 @task(

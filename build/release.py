@@ -156,3 +156,19 @@ def require_tagged(state: State, wanted: Release) -> None:
             why=why,
             cure=f"git checkout {wanted.tag}, or make the tag: invoke release",
         )
+
+
+def at_head(state: State, tailscale: Version) -> Release:
+    """Return the newest release that HEAD is tagged as. Raises UserError if there is none.
+
+    A changed tree is refused: it is not what the tag says.
+    """
+    known = releases(state.tags)[0]
+    here = [r for r, at in known.items() if at == state.commit and r.tailscale == tailscale]
+    if not here:
+        raise UserError(
+            f"{state.commit[:12]} is not tagged as a release of Tailscale {tailscale}",
+            cure="invoke release makes the tag; git fetch --tags gets those that there are",
+        )
+    require_tagged(state, max(here))
+    return max(here)

@@ -29,7 +29,18 @@ LEVELS: dict[int, set[str]] = {
     },
     3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout", "sbom"},
     4: {"audit", "size", "weigh", "lab", "verify", "figures"},
-    5: {"report", "plots", "router", "routerapi", "deploy", "registry", "publish", "release"},
+    5: {
+        "report",
+        "plots",
+        "router",
+        "routerapi",
+        "deploy",
+        "registry",
+        "publish",
+        "release",
+        "forge",
+        "markdown",
+    },
     6: {"pipeline", "variants", "gate", "bump"},
 }
 # The laboratory is a package: inside it imports go from a later name to an earlier one.
@@ -68,7 +79,7 @@ ALLOWED = {
 ONLY = {
     "subprocess": {"command"},
     "plumbum": {"command"},
-    "requests": {"sources", "routerapi", "registry"},
+    "requests": {"sources", "routerapi", "registry", "forge"},
     "packaging": {"version", "features", "golang", "pipeline", "release", "bump"},
     "cryptography": {"signature"},
     "cyclonedx": {"sbom"},

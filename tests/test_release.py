@@ -149,6 +149,9 @@ def test_a_release_is_planned_made_and_pushed(repository: Path) -> None:
     assert wanted.release is not None
     assert here.remote_tags("origin") == {"v1.102.5-mt.1": wanted.commit}
     release.require_tagged(here.state(), wanted.release)
+    assert release.at_head(here.state(), Version("1.102.5")) == wanted.release
+    with pytest.raises(UserError, match="not tagged as a release of Tailscale 1"):
+        release.at_head(here.state(), Version("1.104.1"))
     assert release.plan(here.state("origin"), "1.102.5").release is None
     commit(repository)
     with pytest.raises(UserError, match="HEAD is"):
