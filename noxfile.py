@@ -72,7 +72,7 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The quick tests: no root, no network, nothing compiled. More words go to pytest."""
     prepare(session)
-    marks = "not slow and not network and not root and not matrix"
+    marks = "not slow and not network and not root and not matrix and not rehearsal"
     session.run("pytest", "-m", marks, *session.posargs, external=INSIDE)
 
 
@@ -90,6 +90,15 @@ def root(session: nox.Session) -> None:
     if os.geteuid() != 0:
         session.error("these tests did not run: they mount small disks, which needs root")
     session.run("pytest", "-m", "root", *session.posargs, external=INSIDE)
+
+
+@nox.session
+def rehearsal(session: nox.Session) -> None:
+    """The commands of docs/DEVELOPMENT.md, a whole release among them, in a clone (root)."""
+    prepare(session)
+    if os.geteuid() != 0:
+        session.error("nothing was rehearsed: a release is proved by booting it, which needs root")
+    session.run("pytest", "-m", "rehearsal", *session.posargs, external=INSIDE)
 
 
 @nox.session
