@@ -105,12 +105,12 @@ def clone(tmp_path: Path, shared_cache: Path) -> Clone:
 def test_adding_a_feature(clone: Clone) -> None:
     verdicts = clone.folder / "build" / "data" / "features.toml"
     text, count = re.subn(
-        r'(\[feature\.qrcodes\]\nverdict = )"out"', r'\1"in"', verdicts.read_text()
+        r'(\[feature\.colorable\]\nverdict = )"out"', r'\1"in"', verdicts.read_text()
     )
     assert count == 1
     verdicts.write_text(text)
     table = clone.run("Adding a feature")[0]
-    assert re.search(r"qrcodes\s*│ in", table)
+    assert re.search(r"colorable\s*│ in", table)
 
 
 @rehearses("Adding a platform")
