@@ -55,25 +55,30 @@ def layer_tar(files: Rootfs, epoch: int) -> bytes:
     return stream.getvalue()
 
 
-def image_config(target: Target, diff_id: str, release: Release, epoch: int) -> dict[str, Any]:
-    """Return the OCI image configuration. RouterOS picks by architecture and variant."""
+def settings(release: Release) -> dict[str, Any]:
+    """Return what a container of the image starts with: the `config` of its configuration."""
     wanted = rootfs.plan()["image"]
     labels = {
         key: text.replace("{tag}", release.tag).replace("{tailscale}", str(release.tailscale))
         for key, text in wanted["labels"].items()
     }
+    return {
+        "Env": wanted["env"],
+        "Entrypoint": wanted["entrypoint"],
+        "Cmd": wanted["cmd"],
+        "Volumes": {path: {} for path in wanted["volumes"]},
+        "WorkingDir": "/",
+        "Labels": labels,
+    }
+
+
+def image_config(target: Target, diff_id: str, release: Release, epoch: int) -> dict[str, Any]:
+    """Return the OCI image configuration. RouterOS picks by architecture and variant."""
     config: dict[str, Any] = {
         "created": timestamp(epoch),
         "architecture": target.oci_architecture,
         "os": "linux",
-        "config": {
-            "Env": wanted["env"],
-            "Entrypoint": wanted["entrypoint"],
-            "Cmd": wanted["cmd"],
-            "Volumes": {path: {} for path in wanted["volumes"]},
-            "WorkingDir": "/",
-            "Labels": labels,
-        },
+        "config": settings(release),
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [{"created": timestamp(epoch), "created_by": "mikrotik-tailscale"}],
     }
