@@ -26,9 +26,11 @@ LEVELS: dict[int, set[str]] = {
         "symbols",
         "unsign",
     },
-    3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout", "sbom"},
+    3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout", "sbom"}
+    | {"engine"},
     4: {"audit", "size", "weigh", "lab", "verify", "figures"},
-    5: {"report", "plots", "router", "routerapi", "deploy", "registry", "publish", "release"},
+    5: {"report", "plots", "router", "routerapi", "deploy", "registry", "publish", "release"}
+    | {"buildx"},
     6: {"pipeline", "variants", "gate", "bump"},
 }
 # The laboratory is a package: inside it imports go from a later name to an earlier one.
