@@ -86,7 +86,8 @@ def _layout(folder: Path, images: dict[str, cache.Entry], release: Release) -> s
     (blobs / digest.of_bytes(content)).write_bytes(content)
     inner["annotations"] = {
         "org.opencontainers.image.ref.name": release.tag,
-        "io.containerd.image.name": f"{image.REPOSITORY}:{release.tag}",
+        # In full, as Docker and containerd keep names: a short one is loaded and never found.
+        "io.containerd.image.name": f"docker.io/library/{image.REPOSITORY}:{release.tag}",
     }
     outer = {"schemaVersion": 2, "mediaType": image.INDEX, "manifests": [inner]}
     (folder / "oci-layout").write_bytes(digest.canonical_json({"imageLayoutVersion": "1.0.0"}))
