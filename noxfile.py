@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The quick tests: no root, no network, nothing compiled. More words go to pytest."""
     prepare(session)
-    marks = "not slow and not network and not root and not matrix"
+    marks = "not slow and not network and not root and not matrix and not docker"
     session.run("pytest", "-m", marks, *session.posargs, external=INSIDE)
 
 
@@ -81,6 +82,20 @@ def root(session: nox.Session) -> None:
     if os.geteuid() != 0:
         session.error("these tests did not run: they mount small disks, which needs root")
     session.run("pytest", "-m", "root", *session.posargs, external=INSIDE)
+
+
+@nox.session
+def docker(session: nox.Session) -> None:
+    """Both assemblers against a Docker engine that the tests start (root; .ci/engine)."""
+    prepare(session)
+    if os.geteuid() != 0:
+        session.error("these tests did not run: an engine and its mounts need root")
+    if not os.environ.get("MT_ENGINE") and not shutil.which("dockerd"):
+        session.error(
+            "these tests did not run: there is no dockerd; `.ci/engine DIR` unpacks one, "
+            "then MT_ENGINE=DIR"
+        )
+    session.run("pytest", "-m", "docker", *session.posargs, external=INSIDE)
 
 
 @nox.session
