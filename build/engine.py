@@ -75,7 +75,8 @@ def require() -> dict[str, Any]:
             cure="start it, or name one that runs in DOCKER_HOST or by `docker context use`; "
             f"see that you may use its socket; {OTHERWISE}",
         )
-    found = {"buildx": version.output.split()[1], "driver": fields["Driver"]}
+    named = re.search(r"^\S*buildx (\S+)", version.output, re.MULTILINE)
+    found = {"buildx": named[1] if named else "", "driver": fields["Driver"]}
     if fields["Driver"] != "docker":
         # A BuildKit of its own: it exports what we want whatever store the engine has.
         return found | {"engine": fields.get("BuildKit version", fields.get("BuildKit", ""))}
@@ -86,10 +87,11 @@ def _engine() -> str:
     """Return the version of the engine, which has to have the containerd image store."""
     asked = _ask("its image store", "info", "--format", "{{json .}}")
     try:
-        info = json.loads(asked.output)
+        # Beside its answer docker may warn, of its configuration for example.
+        info = json.loads(re.findall(r"^\{.*\}$", asked.output, re.MULTILINE)[-1])
         store = dict(info.get("DriverStatus") or {}).get("driver-type", "")
         version = str(info["ServerVersion"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise UserError(
             "the Docker engine cannot be understood",
             why=f"`docker info` says {asked.output.strip()[-200:]!r}",
