@@ -90,10 +90,11 @@ def docker(session: nox.Session) -> None:
     prepare(session)
     if os.geteuid() != 0:
         session.error("these tests did not run: an engine and its mounts need root")
-    if not os.environ.get("MT_ENGINE") and not shutil.which("dockerd"):
+    unpacked = os.environ.get("MT_ENGINE")
+    if not shutil.which("dockerd", path=f"{unpacked}/usr/sbin" if unpacked else None):
         session.error(
-            "these tests did not run: there is no dockerd; `.ci/engine DIR` unpacks one, "
-            "then MT_ENGINE=DIR"
+            f"these tests did not run: there is no dockerd {'in MT_ENGINE' if unpacked else ''}; "
+            "`.ci/engine DIR` unpacks one, then MT_ENGINE=DIR"
         )
     session.run("pytest", "-m", "docker", *session.posargs, external=INSIDE)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,15 +80,22 @@ def dockerfile(release: Release) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_context(job: Job, folder: Path) -> None:
-    """Write the trees of all platforms below `folder`, each as <os>/<architecture>[/<variant>]."""
-    for name, tree in job.trees.items():
-        place = folder / job.targets[name].platform
-        place.parent.mkdir(parents=True, exist_ok=True)
-        rootfs.unpack(tree, place)
-    # rewrite-timestamp makes later times earlier, but leaves earlier ones as they are.
-    for path in [folder, *folder.rglob("*")]:
-        os.utime(path, (job.epoch, job.epoch), follow_symlinks=False)
+def context(job: Job) -> bytes:
+    """Return a tar with the Dockerfile and a folder <os>/<architecture>[/<variant>] per platform.
+
+    A tar, since of a folder BuildKit sends only what changed: after a crash of the engine it knew
+    files that it no longer found, in every later build. Times are the epoch's already, because
+    rewrite-timestamp makes later times earlier, but leaves earlier ones as they are.
+    """
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        text = dockerfile(job.release).encode()
+        info = tarfile.TarInfo("Dockerfile")
+        info.size, info.mtime = len(text), job.epoch
+        archive.addfile(info, io.BytesIO(text))
+        for name, tree in job.trees.items():
+            image.add_tree(archive, tree, job.epoch, above=f"{job.targets[name].platform}/")
+    return stream.getvalue()
 
 
 def assemble(job: Job, folder: Path) -> dict[str, Any]:
@@ -101,21 +107,18 @@ def assemble(job: Job, folder: Path) -> dict[str, Any]:
     """
     builder = engine.require()
     with cache.scratch() as room, log.step("all", "docker buildx build"):
-        context, tar = room / "context", room / "layout.tar"
-        write_context(job, context)
-        # Outside the context, so that it is not among the files to copy.
-        (room / "Dockerfile").write_text(dockerfile(job.release))
+        tar = room / "layout.tar"
         name = f"{image.REPOSITORY}:{job.release.tag}"
         platforms = ",".join(target.platform for target in job.targets.values())
         argv = ["docker", "buildx", "build", *ARGUMENTS, f"--platform={platforms}"]
-        argv += ["--output", f"type=oci,dest={tar},name={name},rewrite-timestamp=true"]
-        argv += ["--file", str(room / "Dockerfile"), str(context)]
+        argv += ["--output", f"type=oci,dest={tar},name={name},rewrite-timestamp=true", "-"]
         command.run(
             argv,
             what="assembling the images",
             log_file=work_dir() / "all" / "buildx.log",
             env=engine.environment() | {"SOURCE_DATE_EPOCH": str(job.epoch)},
             cwd=room,
+            stdin=context(job),
             cure=f"see that the Docker engine runs and has space, {engine.OTHERWISE}",
         )
         archives.unpack(tar, folder, 0)

@@ -38,21 +38,29 @@ def layer_tar(files: Rootfs, epoch: int) -> bytes:
     stream = io.BytesIO()
     # PAX is the format the OCI specification names; GNU extensions are not always read.
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for entry in files.entries:
-            info = tarfile.TarInfo(entry.path)
-            info.mtime = epoch
-            if entry.kind == "dir":
-                info.type, info.mode = tarfile.DIRTYPE, entry.mode
-                archive.addfile(info)
-            elif entry.kind == "link":
-                info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, entry.target
-                archive.addfile(info)
-            else:
-                assert entry.source is not None
-                info.size, info.mode = entry.size, entry.mode
-                source = cache.checked(Artifact(entry.source, entry.size, entry.sha256))
-                archive.addfile(info, io.BytesIO(source.read_bytes()))
+        add_tree(archive, files, epoch)
     return stream.getvalue()
+
+
+def add_tree(archive: tarfile.TarFile, files: Rootfs, epoch: int, above: str = "") -> None:
+    """Add a root file system to a tar, below the folder `above`, which ends in a slash.
+
+    Raises cache.Damaged if a file is not what it was when it was made.
+    """
+    for entry in files.entries:
+        info = tarfile.TarInfo(above + entry.path)
+        info.mtime = epoch
+        if entry.kind == "dir":
+            info.type, info.mode = tarfile.DIRTYPE, entry.mode
+            archive.addfile(info)
+        elif entry.kind == "link":
+            info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, entry.target
+            archive.addfile(info)
+        else:
+            assert entry.source is not None
+            info.size, info.mode = entry.size, entry.mode
+            source = cache.checked(Artifact(entry.source, entry.size, entry.sha256))
+            archive.addfile(info, io.BytesIO(source.read_bytes()))
 
 
 def settings(release: Release) -> dict[str, Any]:

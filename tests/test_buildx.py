@@ -40,6 +40,7 @@ if kind != "build":
     print("WARNING: something about its configuration\\n" * (here / "warn").exists() + said[kind])
     sys.exit()
 output = dict(row.partition("=")[::2] for row in words[words.index("--output") + 1].split(","))
+(here / "context.tar").write_bytes(sys.stdin.buffer.read())
 Path(output["dest"]).write_bytes((here / "layout.tar").read_bytes())
 """
 
@@ -99,28 +100,31 @@ def test_a_value_that_a_dockerfile_would_read_otherwise(monkeypatch: pytest.Monk
         buildx.dockerfile(RELEASE)
 
 
-def test_the_context(places: Path, job: buildx.Job) -> None:
-    box = places / "context"
-    buildx.write_context(job, box)
-    assert {str(path.relative_to(box)) for path in box.glob("linux/*")} == {
-        *("linux/amd64", "linux/arm64", "linux/arm")
-    }
+def test_the_context(job: buildx.Job) -> None:
+    with tarfile.open(fileobj=io.BytesIO(buildx.context(job))) as archive:
+        found = {member.name: member for member in archive}
+        text = archive.extractfile("Dockerfile")
+        assert text is not None
+        assert text.read().decode() == buildx.dockerfile(RELEASE)
+    assert {member.mtime for member in found.values()} == {EPOCH}
+    assert {(member.uid, member.gid) for member in found.values()} == {(0, 0)}
+    del found["Dockerfile"]
     for name, target in ALL.items():
         for path, kind, mode, content in rootfs.identity(job.trees[name]):
-            place = box / target.platform / path
-            assert place.lstat().st_mtime == EPOCH
+            member = found.pop(f"{target.platform}/{path}")
             if kind == "link":
-                assert str(place.readlink()) == content
+                assert member.linkname == content
             else:
-                assert f"{place.stat().st_mode & 0o7777:04o}" == mode
+                assert f"{member.mode:04o}" == mode
+    assert found == {}
 
 
-def test_a_damaged_file_does_not_go_into_the_context(places: Path, job: buildx.Job) -> None:
+def test_a_damaged_file_does_not_go_into_the_context(job: buildx.Job) -> None:
     busybox = next(entry for entry in job.trees["armv7"].entries if entry.path == "bin/busybox")
     assert busybox.source is not None
     busybox.source.write_bytes(b"other")
     with pytest.raises(cache.Damaged):
-        buildx.write_context(job, places / "context")
+        buildx.context(job)
 
 
 def test_what_the_record_depends_on(job: buildx.Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +167,8 @@ def test_how_docker_is_called(
     assert call["env"]["SOURCE_DATE_EPOCH"] == str(EPOCH)
     assert call["env"]["DOCKER_HOST"] == "unix:///somewhere"
     assert "BUILDX_GIT_LABELS" not in call["env"], "it would change the image"
-    assert not Path(call["argv"][-1]).exists(), "the context is gone"
+    assert call["argv"][-1] == "-", "the context is a tar"
+    assert (docker.parent / "context.tar").read_bytes() == buildx.context(job)
 
 
 def other(entry: RootfsEntry, change: str, places: Path) -> RootfsEntry:

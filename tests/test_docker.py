@@ -367,10 +367,12 @@ def untouched(place: Place, before: dict[str, str]) -> None:
             continue
 
 
-def test_the_engine_dies_half_way(copy: Place) -> None:
+@pytest.mark.parametrize("moment", ["load remote build context", "exporting layers"])
+def test_the_engine_dies_half_way(copy: Place, moment: str) -> None:
+    """What it knows of the build that it did not finish must not spoil the next one."""
     shutil.rmtree(copy.dist / "oci-buildx")
     before = digest.tree_manifest(copy.dist)
-    process = copy.during("transferring context")
+    process = copy.during(moment)
     copy.engine.kill()
     said = ended(process, 1)[1]
     assert "assembling the images: docker ended with exit status 1" in said
@@ -384,7 +386,7 @@ def test_the_engine_dies_half_way(copy: Place) -> None:
 def test_interrupted(copy: Place) -> None:
     shutil.rmtree(copy.dist / "oci-buildx")
     before = digest.tree_manifest(copy.dist)
-    process = copy.during("transferring context")
+    process = copy.during("load remote build context")
     process.send_signal(signal.SIGINT)
     assert "interrupted" in ended(process, 130)[1]
     untouched(copy, before)
