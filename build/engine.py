@@ -55,7 +55,8 @@ def require() -> dict[str, Any]:
         raise UserError(
             "there is no docker command here, which --assembler buildx calls",
             why="no folder of PATH has it",
-            cure=f"install Docker 23 or newer (Debian 13: docker.io, docker-buildx), {OTHERWISE}",
+            cure="install Docker 26 or newer (Debian 13: docker.io, docker-cli, docker-buildx), "
+            f"{OTHERWISE}",
         )
     version = _ask("the version of buildx", "buildx", "version")
     if not version.ok:
@@ -103,7 +104,7 @@ def _engine() -> str:
             "platform only",
             why=f"its storage driver is {info.get('Driver')}, without containerd",
             cure='write {"features": {"containerd-snapshotter": true}} into its daemon.json '
-            "(Docker 24 or newer) and restart it, make another builder by `docker buildx create "
+            "(Docker 26 or newer) and restart it, make another builder by `docker buildx create "
             f"--use`, {OTHERWISE}",
         )
     return version

@@ -19,8 +19,8 @@ PROGRAMS = ("docker", "dockerd", "containerd", "containerd-shim-runc-v2", "runc"
 PEERS = ("umoci", "nft", "ip", "unshare")
 """What else the tests call; .ci/run installs it."""
 PLUGINS = ("usr/libexec/docker/cli-plugins", "usr/lib/docker/cli-plugins")
-LOWEST = 24
-"""First release whose containerd image store is good for several platforms."""
+LOWEST = 26
+"""First release whose BuildKit, 0.13, knows rewrite-timestamp."""
 
 # The engine's first process in its own namespaces of mounts and processes: when it ends, for
 # whatever reason, the kernel ends the rest and takes down every mount. Shims keep sockets in
