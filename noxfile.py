@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -72,8 +73,7 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The quick tests: no root, no network, nothing compiled. More words go to pytest."""
     prepare(session)
-    marks = "not slow and not network and not root and not matrix and not rehearsal"
-    session.run("pytest", "-m", marks, *session.posargs, external=INSIDE)
+    session.run("pytest", *session.posargs, external=INSIDE)
 
 
 @nox.session
@@ -99,6 +99,21 @@ def rehearsal(session: nox.Session) -> None:
     if os.geteuid() != 0:
         session.error("nothing was rehearsed: a release is proved by booting it, which needs root")
     session.run("pytest", "-m", "rehearsal", *session.posargs, external=INSIDE)
+
+
+@nox.session
+def docker(session: nox.Session) -> None:
+    """Both assemblers against a Docker engine that the tests start (root; .ci/engine)."""
+    prepare(session)
+    if os.geteuid() != 0:
+        session.error("these tests did not run: an engine and its mounts need root")
+    unpacked = os.environ.get("MT_ENGINE")
+    if not shutil.which("dockerd", path=f"{unpacked}/usr/sbin" if unpacked else None):
+        session.error(
+            f"these tests did not run: there is no dockerd {'in MT_ENGINE' if unpacked else ''}; "
+            "`.ci/engine DIR` unpacks one, then MT_ENGINE=DIR"
+        )
+    session.run("pytest", "-m", "docker", *session.posargs, external=INSIDE)
 
 
 @nox.session

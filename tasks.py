@@ -90,7 +90,14 @@ def _release(tag: str) -> Release:
 
 
 def _build(
-    arch: list[str], *, whole: bool, release: str, compress: str, offline: bool, json: bool
+    arch: list[str],
+    *,
+    whole: bool,
+    release: str,
+    compress: str,
+    offline: bool,
+    json: bool,
+    assembler: str = "oci",
 ) -> None:
     request = pipeline.Request(
         targets=targets.select(arch),
@@ -99,6 +106,7 @@ def _build(
         offline=offline,
         whole=whole,
         check_size=False,
+        assembler=assembler,
     )
     result = pipeline.build(request)
     products = {
@@ -155,11 +163,24 @@ def build(c, arch, release="", compress="upx", offline=False, why=False, json=Fa
     _build(arch, whole=False, release=release, compress=compress, offline=offline, json=json)
 
 
-@task(help=BUILD_HELP)
+ASSEMBLER_HELP = "who writes the layout: oci (this project) or buildx (your docker; oci-buildx/)"
+
+
+@task(help={"assembler": ASSEMBLER_HELP, **BUILD_HELP})
 @command
-def build_all(c, release="", compress="upx", offline=False, why=False, json=False, debug=False):
+def build_all(
+    c,
+    assembler="oci",
+    release="",
+    compress="upx",
+    offline=False,
+    why=False,
+    json=False,
+    debug=False,
+):
     """Build the images of all platforms, and one OCI layout with an index of them, into dist/."""
-    _build([], whole=True, release=release, compress=compress, offline=offline, json=json)
+    options = {"release": release, "compress": compress, "offline": offline, "json": json}
+    _build([], whole=True, assembler=assembler, **options)
 
 
 @task(

@@ -8,6 +8,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,6 +30,19 @@ Beside = Mapping[str, tuple[str, Artifact]]
 """{file name: (platform it belongs to, content)}"""
 
 Check = Callable[[Path, dict[str, Target]], None]
+
+
+@dataclass(frozen=True)
+class Assembler:
+    """Another way to make the layout of all platforms, instead of `oci/`.
+
+    `product` is its name in dist/, `made_from` all that decides its content, as JSON.
+    `write(folder)` fills a new folder and returns what to record: at least the `index`'s digest.
+    """
+
+    product: str
+    made_from: Mapping[str, Any]
+    write: Callable[[Path], dict[str, Any]]
 
 
 def archive_name(target: Target, release: Release) -> str:
@@ -72,7 +86,8 @@ def _layout(folder: Path, images: dict[str, cache.Entry], release: Release) -> s
     (blobs / digest.of_bytes(content)).write_bytes(content)
     inner["annotations"] = {
         "org.opencontainers.image.ref.name": release.tag,
-        "io.containerd.image.name": f"{image.REPOSITORY}:{release.tag}",
+        # In full, as Docker and containerd keep names: a short one is loaded and never found.
+        "io.containerd.image.name": f"docker.io/library/{image.REPOSITORY}:{release.tag}",
     }
     outer = {"schemaVersion": 2, "mediaType": image.INDEX, "manifests": [inner]}
     (folder / "oci-layout").write_bytes(digest.canonical_json({"imageLayoutVersion": "1.0.0"}))
@@ -81,7 +96,11 @@ def _layout(folder: Path, images: dict[str, cache.Entry], release: Release) -> s
 
 
 def _wanted(
-    images: dict[str, cache.Entry], names: dict[str, str], beside: Beside, whole: bool
+    images: dict[str, cache.Entry],
+    names: dict[str, str],
+    beside: Beside,
+    whole: bool,
+    assembler: Assembler | None,
 ) -> dict[str, dict[str, Any]]:
     """Return {product in dist/: what it is made from}."""
     wanted: dict[str, dict[str, Any]] = {
@@ -92,7 +111,9 @@ def _wanted(
         wanted[names[target]] = {"archive": entry.files["archive.tar"], "of": [target]}
         if not whole:
             wanted[f"oci-{target}"] = {"manifest": entry.facts["manifest"], "of": [target]}
-    if whole:
+    if whole and assembler:
+        wanted[assembler.product] = {**assembler.made_from, "of": list(images)}
+    elif whole:
         every = [entry.facts["manifest"] for entry in images.values()]
         wanted["oci"] = {"manifests": every, "of": list(images)}
     return wanted
@@ -132,17 +153,18 @@ def write(
     *,
     whole: bool,
     beside: Beside = MappingProxyType({}),
+    assembler: Assembler | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Bring dist/ up to date for these images; returns its record and the products written.
 
     `beside` are plain files that go with a platform's image. With `whole` the images go into one
-    multi-platform layout `oci/`, else each into `oci-<name>/`. A product appears by a rename after
-    `check(path, its platforms)` did not raise; one that is right already is left alone. Raises
-    UserError if the folder cannot be written.
+    multi-platform layout, `oci/` or the `assembler`'s, else each into `oci-<name>/`. A product
+    appears by a rename after `check(path, its platforms)` did not raise; one that is right already
+    is left alone. Raises UserError if the folder cannot be written.
     """
     dist = dist_dir()
     names = {name: archive_name(targets[name], release) for name in images}
-    wanted = _wanted(images, names, beside, whole)
+    wanted = _wanted(images, names, beside, whole, assembler)
     record = read_record(dist)
     if all(_same(dist, name, record, want) for name, want in wanted.items()):
         return record, []
@@ -157,7 +179,8 @@ def write(
                 if name in beside:
                     record[name] = _copy(beside[name][1], fresh / name, wanted[name], release)
                     continue
-                record[name] = _make(fresh / name, wanted[name], images, release)
+                by = assembler if assembler and name == assembler.product else None
+                record[name] = _make(fresh / name, wanted[name], images, release, by)
                 check(fresh / name, {of: targets[of] for of in wanted[name]["of"]})
             for name in stale:
                 _replace(fresh / name, dist / name)
@@ -177,15 +200,21 @@ def _copy(artifact: Artifact, path: Path, want: dict[str, Any], release: Release
 
 
 def _make(
-    path: Path, want: dict[str, Any], images: dict[str, cache.Entry], release: Release
+    path: Path,
+    want: dict[str, Any],
+    images: dict[str, cache.Entry],
+    release: Release,
+    assembler: Assembler | None,
 ) -> dict[str, Any]:
     if "archive" in want:
         archive = images[want["of"][0]].artifact("archive.tar")
         return _copy(archive, path, want, release)
-    chosen = {name: images[name] for name in want["of"]}
-    index = _layout(path, chosen, release)
-    files = digest.tree_manifest(path)
-    return {"from": want, "files": files, "index": index, "tag": release.tag}
+    if assembler:
+        facts = assembler.write(path)
+    else:
+        chosen = {name: images[name] for name in want["of"]}
+        facts = {"index": _layout(path, chosen, release)}
+    return {"from": want, "files": digest.tree_manifest(path), "tag": release.tag, **facts}
 
 
 def _replace(fresh: Path, place: Path) -> None:

@@ -14,10 +14,12 @@ from packaging.version import Version
 
 from build import (
     audit,
+    buildx,
     busybox,
     cache,
     command,
     compress,
+    engine,
     golang,
     image,
     layout,
@@ -30,17 +32,22 @@ from build import (
     tools,
 )
 from build.artifacts import Artifact, Rootfs
+from build.errors import UserError
 from build.gotool import Go
 from build.pins import Pin, pin, pins
 from build.targets import Target, targets
 from build.version import Release
+
+ASSEMBLERS = ("oci", "buildx")
+"""Who writes the layout of all platforms: this project, or docker buildx."""
 
 
 @dataclass(frozen=True)
 class Request:
     """What to build: platforms, release, way to compress; `whole` asks for the one index of all.
 
-    `offline` forbids the network, `check_size` makes an exceeded budget an error.
+    `assembler`, one of ASSEMBLERS, makes that index. `offline` forbids the network, `check_size`
+    makes an exceeded budget an error.
     """
 
     targets: Sequence[Target]
@@ -49,6 +56,7 @@ class Request:
     offline: bool = False
     whole: bool = False
     check_size: bool = True
+    assembler: str = "oci"
 
 
 @dataclass
@@ -91,6 +99,7 @@ def build(request: Request) -> Result:
     """
     start = time.monotonic()
     tools.require()
+    _check_assembler(request)
     cache.sweep()
     mended: set[Path] = set()
     while True:
@@ -109,6 +118,17 @@ def build(request: Request) -> Result:
     return result
 
 
+def _check_assembler(request: Request) -> None:
+    """Raise UserError before minutes of compiling if the assembler cannot work."""
+    if request.assembler not in ASSEMBLERS:
+        raise UserError(
+            f"'{request.assembler}' is not an assembler", cure=f"one of: {', '.join(ASSEMBLERS)}"
+        )
+    # Where it worked before, the engine is asked only if there is something to assemble.
+    if request.assembler == "buildx" and buildx.PRODUCT not in layout.read_record():
+        engine.require()
+
+
 def _build_once(request: Request) -> Result:
     result = Result()
     made, symbols = _compile_all(request, result)
@@ -124,10 +144,37 @@ def _build_once(request: Request) -> Result:
         result.measures += size.measure(target, files, history)
     chosen = {target.name: target for target in request.targets}
     beside = {layout.symbols_name(name, long): (name, file) for name, long, file in symbols}
+    check: layout.Check = _audit
+    assembler = None
+    if request.assembler == "buildx":
+        check, assembler = _by_buildx(
+            buildx.Job(chosen, result.rootfs, request.release, pin("tailscale").epoch)
+        )
     result.record, result.written = layout.write(
-        result.images, chosen, request.release, _audit, whole=request.whole, beside=beside
+        result.images,
+        chosen,
+        request.release,
+        check,
+        whole=request.whole,
+        beside=beside,
+        assembler=assembler,
     )
+    result.ran += ["buildx all"] if buildx.PRODUCT in result.written else []
     return result
+
+
+def _by_buildx(job: buildx.Job) -> tuple[layout.Check, layout.Assembler]:
+    """Return who assembles by buildx, and the gate that also compares with our own assembler."""
+
+    def check(path: Path, chosen: dict[str, Target]) -> None:
+        _audit(path, chosen)
+        if path.name == buildx.PRODUCT:
+            audit.require(buildx.faults(job, path), path.name)
+
+    def write(folder: Path) -> dict[str, Any]:
+        return buildx.assemble(job, folder)
+
+    return check, layout.Assembler(buildx.PRODUCT, job.made_from(), write)
 
 
 def _audit(path: Path, chosen: dict[str, Target]) -> None:

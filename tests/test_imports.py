@@ -27,7 +27,8 @@ LEVELS: dict[int, set[str]] = {
         "symbols",
         "unsign",
     },
-    3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout", "sbom"},
+    3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout", "sbom"}
+    | {"engine"},
     4: {"audit", "size", "weigh", "lab", "verify", "figures"},
     5: {
         "report",
@@ -40,6 +41,7 @@ LEVELS: dict[int, set[str]] = {
         "release",
         "forge",
         "markdown",
+        "buildx",
     },
     6: {"pipeline", "variants", "gate", "bump"},
 }
