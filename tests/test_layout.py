@@ -57,7 +57,7 @@ def products(places: Path) -> set[str]:
 def test_all_platforms(places: Path) -> None:
     record, written = write(places)
     names = {layout.archive_name(target, RELEASE) for target in ALL.values()}
-    assert products(places) == {*names, "oci", "build.json"}
+    assert products(places) == {*names, "oci", "build.json", "SHA256SUMS"}
     assert set(written) == {*names, "oci"}
     assert set(record) == {*names, "oci"}
     assert json.loads((places / "dist" / "build.json").read_text()) == record
@@ -68,7 +68,7 @@ def test_all_platforms(places: Path) -> None:
 
 def test_one_platform(places: Path) -> None:
     write(places, "arm64")
-    assert products(places) == {TAR, "oci-arm64", "build.json"}
+    assert products(places) == {TAR, "oci-arm64", "build.json", "SHA256SUMS"}
 
 
 def test_untouched_when_right(places: Path) -> None:
