@@ -27,7 +27,7 @@ _GPL = """
 ## Under the GNU General Public License
 
 Source, configuration and scripts together are the complete corresponding source of what is in the
-image. Whoever passes images on has to pass these on too, or say where they are for three years.
+image. Whoever passes images on has to pass these on too, or offer them in writing for three years.
 """
 _OTHERS = "\n## The rest of what is in the images\n"
 _TOOLS = "\n## What they are built with\n"

@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = (
-    "build build-all cache chart clean doctor features fetch inspect pins sbom sign signing-key size sources tags"
+    "build build-all cache chart clean doctor features fetch inspect pins sbom sign signing-key "
+    "size sources tags"
 ).split()
 
 
