@@ -195,7 +195,9 @@ def test_the_bill_of_a_real_image(built: pipeline.Result, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_binarys_own_strings_have_each_module(built: pipeline.Result) -> None:
+def test_the_binarys_own_strings_have_each_module(
+    built: pipeline.Result, shared_cache: Path
+) -> None:
     """The list of modules against the linked binary's bytes, read without the go command."""
     bill = bill_of(built, "arm64")
     go = pipeline.go_command()

@@ -136,18 +136,14 @@ def test_cosign_refuses_a_changed_signature(scene: Scene, how: str) -> None:
 
 
 def test_we_verify_what_cosign_signed(scene: Scene) -> None:
-    """cosign imports a key of ours, signs a platform's manifest, and our own check reads it."""
-    # It imports PKCS #8 without a password only.
-    plain, _ = signature.make_pair()
-    (scene.folder / "plain").write_bytes(plain)
-    words = ("import-key-pair", "--key", "plain", "--output-key-prefix", "imported")
-    done = scene.run("cosign", *words)
+    """cosign signs a platform's manifest with a key of its own, and our check reads it."""
+    done = scene.run("cosign", "generate-key-pair", "--output-key-prefix", "theirs")
     assert done.returncode == 0, done.stderr
     image = str(scene.manifests[2]["digest"])
-    words = ("sign", "--key", "imported.key", "--tlog-upload=false", "-y")
+    words = ("sign", "--key", "theirs.key", "--tlog-upload=false", "-y")
     done = scene.run("cosign", *words, f"{scene.repository}@{image}")
     assert done.returncode == 0, done.stderr
-    assert scene.cosign_verify(image, "imported.pub").returncode == 0
+    assert scene.cosign_verify(image, "theirs.pub").returncode == 0
     url = scene.registry.url(REPOSITORY, "manifests", signature.tag_of(image))
     accept = {"Accept": signature.MANIFEST}
     manifest = requests.get(url, headers=accept, timeout=10).content
@@ -155,7 +151,7 @@ def test_we_verify_what_cosign_signed(scene: Scene) -> None:
         requests.get(scene.registry.url(REPOSITORY, "blobs", row["digest"]), timeout=10).content
         for row in json.loads(manifest)["layers"]
     ]
-    public = signature.private_key(plain).public_key()
+    public = signature.public_key((scene.folder / "theirs.pub").read_bytes())
     assert signature.verify(scene.repository, image, manifest, blobs, public) == {}
 
 
