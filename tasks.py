@@ -27,12 +27,15 @@ from build import (
     layout,
     log,
     markdown,
+    notices,
     paths,
     pipeline,
     plots,
     report,
     router,
     routerapi,
+    sbom,
+    signature,
     size,
     sources,
     symbols,
@@ -368,6 +371,68 @@ def inspect(c, arch, json=False, debug=False):
     target = targets.target(arch)
     request = pipeline.Request([target], pipeline.release_of(), check_size=False)
     report.image_contents(pipeline.build(request).images[target.name], as_json=json)
+
+
+@task(
+    name="sources",
+    help={
+        "write": "write docs/SOURCES.md",
+        "check": "exit with 3 if docs/SOURCES.md is not what the pins say",
+        **COMMON,
+    },
+)
+@command
+def sources_(c, write=False, check=False, json=False, debug=False):
+    """Show where the corresponding source of what is in the images is (GPL)."""
+    if write:
+        notices.write()
+    if check:
+        notices.check()
+    if json:
+        report.print_json({"text": notices.sources()})
+    elif not (write or check):
+        sys.stdout.write(notices.sources())
+
+
+@task(name="sbom", help={"arch": ARCH_HELP, "release": "full tag of the image's release", **COMMON})
+@command
+def sbom_(c, arch, release="", json=False, debug=False):
+    """Show the components of a platform's image with their licences; --json prints the bill."""
+    target = targets.target(arch)
+    request = pipeline.Request([target], _release(release), check_size=False)
+    bill = pipeline.build(request).bills[target.name]
+    if json:
+        sys.stdout.write(cache.checked(bill.artifact(sbom.FILE)).read_text())
+        return
+    rows = [[name, version, licence] for name, version, _, licence in bill.facts["components"]]
+    report.table(f"What is in {target.name}", ("component", "version", "licence"), rows)
+    print(f"{len(rows)} components, {bill.facts['licence']}")
+
+
+@task(help={"out": "file for the private key; the public one goes beside it as FILE.pub", **COMMON})
+@command
+def signing_key(c, out, json=False, debug=False):
+    """Make a key pair for signatures; $MT_SIGNING_PASSWORD encrypts the private key."""
+    password = os.environ.get(signature.PASSWORD, "")
+    if not password:
+        log.warn(f"${signature.PASSWORD} is empty: the private key is not encrypted")
+    public = signature.write_pair(Path(out), password)
+    if json:
+        report.print_json({"private": out, "public": str(public)})
+    else:
+        print(f"{out}\n{public}")
+
+
+@task(help=COMMON)
+@command
+def sign(c, json=False, debug=False):
+    """Sign dist/SHA256SUMS with the key in $MT_SIGNING_KEY, into dist/SHA256SUMS.sig."""
+    key = signature.key_from_environment()
+    path = layout.sign(lambda content: signature.sign_bytes(content, key))
+    if json:
+        report.print_json({"signature": str(path)})
+    else:
+        print(path)
 
 
 @task(help=COMMON)

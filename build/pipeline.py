@@ -27,6 +27,7 @@ from build import (
     log,
     modules,
     rootfs,
+    sbom,
     size,
     sources,
     tools,
@@ -61,11 +62,15 @@ class Request:
 
 @dataclass
 class Result:
-    """What was built: sizes, images and products; `ran` names the stages that were not cached."""
+    """What was built: sizes, images, bills of materials and products.
+
+    `ran` names the stages that were not cached.
+    """
 
     measures: list[size.Measure] = field(default_factory=list)
     images: dict[str, cache.Entry] = field(default_factory=dict)
     rootfs: dict[str, Rootfs] = field(default_factory=dict)
+    bills: dict[str, cache.Entry] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
@@ -131,8 +136,10 @@ def _check_assembler(request: Request) -> None:
 
 def _build_once(request: Request) -> Result:
     result = Result()
-    made, symbols = _compile_all(request, result)
+    go = go_command(request.offline)
+    made, compiled = _compile_all(go, request, result)
     history = size.recorded()
+    beside: dict[str, tuple[str, Artifact]] = {}
     for target in request.targets:
         binaries, applets = made[target.name]
         files = rootfs.collect(binaries, applets)
@@ -142,8 +149,25 @@ def _build_once(request: Request) -> Result:
         result.rootfs[target.name] = files
         result.images[target.name] = entry
         result.measures += size.measure(target, files, history)
+        program = compiled[target.name]
+        subject = sbom.Subject(
+            name=image.REPOSITORY,
+            tag=request.release.tag,
+            target=target,
+            manifest=entry.facts["manifest"],
+            epoch=epoch,
+            binary=program.artifact("tailscale.combined"),
+            files=files,
+            packed=request.compress == "upx",
+        )
+        bill = result.bills[target.name] = _noted(sbom.build(go, subject), result, target)
+        long = str(program.facts["long"])
+        for name, artifact in (
+            (layout.symbols_name(target.name, long), program.artifact(golang.SYMBOLS)),
+            (layout.bill_name(target.name, long), bill.artifact(sbom.FILE)),
+        ):
+            beside[name] = target.name, artifact
     chosen = {target.name: target for target in request.targets}
-    beside = {layout.symbols_name(name, long): (name, file) for name, long, file in symbols}
     check: layout.Check = _audit
     assembler = None
     if request.assembler == "buildx":
@@ -189,14 +213,13 @@ def _audit(path: Path, chosen: dict[str, Target]) -> None:
 Made = dict[str, tuple[dict[str, Artifact], list[str]]]
 
 
-def _compile_all(request: Request, result: Result) -> tuple[Made, list[tuple[str, str, Artifact]]]:
+def _compile_all(go: Go, request: Request, result: Result) -> tuple[Made, dict[str, cache.Entry]]:
     """Run the stages that make binaries, side by side where they use different things.
 
-    Returns the binaries and (platform, long version, symbols) of each.
+    Returns what goes into each image, and the objects of the Go stage.
 
     One lane for the go command (it uses every core itself), one for make, one for UPX (one core).
     """
-    go = go_command(request.offline)
     trees = go.trees
     lean = lean_linker(go)
     upx_pins = pin("upx"), pin("cmake"), pin("zig")
@@ -252,12 +275,7 @@ def _compile_all(request: Request, result: Result) -> tuple[Made, list[tuple[str
             )
             for name, pair in packed.items()
         }
-        entries = {name: future.result() for name, future in compiled.items()}
-        symbols = [
-            (name, str(entry.facts["long"]), entry.artifact(golang.SYMBOLS))
-            for name, entry in entries.items()
-        ]
-        return binaries, symbols
+        return binaries, {name: future.result() for name, future in compiled.items()}
 
 
 def _noted(entry: cache.Entry, result: Result, target: Target) -> cache.Entry:

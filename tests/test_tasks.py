@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TASKS = ("build build-all cache chart clean doctor features fetch inspect pins size tags").split()
+TASKS = (
+    "build build-all cache chart clean doctor features fetch inspect pins sbom sign signing-key "
+    "size sources tags"
+).split()
 
 
 def invoke(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
