@@ -7,21 +7,19 @@ release or the new one, whole.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from build import audit, digest, image, log, published, targets, verify
+from build import attach, audit, digest, image, log, published, targets, verify
 from build.artifacts import Attachment
 from build.errors import GateFailed, UserError
 from build.published import STABLE
-from build.registry import Client, Manifest, referrers_tag
+from build.registry import Client, Manifest
 from build.version import Release, parse_release
 
 REF_NAME = "org.opencontainers.image.ref.name"
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -156,18 +154,6 @@ def _gate(layout: Path, manifests: Sequence[Part]) -> None:
         )
 
 
-def _check_attachments(attachments: Sequence[Attachment]) -> None:
-    for one in attachments:
-        if not one.tag:
-            continue
-        try:
-            reserved = one.tag == STABLE or bool(parse_release(one.tag))
-        except UserError:
-            reserved = False
-        if reserved or not _TAG.fullmatch(one.tag):
-            raise UserError(f"an attachment cannot have the tag '{one.tag}'")
-
-
 def plan(
     client: Client,
     layout: Path,
@@ -182,7 +168,7 @@ def plan(
     not of this release, if the tag has another digest, or if `:stable` would move backwards.
     """
     parts = _parts(layout, release)
-    _check_attachments(attachments)
+    attach.check(attachments)
     with log.step("registry", "look at what is there"):
         found = [replace(part, there=_is_there(client, part)) for part in parts]
         index = parts[-1].digest
@@ -232,7 +218,7 @@ def apply(client: Client, wanted: Plan, *, mount_from: str = "") -> None:
             elif client.head(part.digest) != part.digest:
                 client.push_manifest(Manifest(part.read(), part.media_type))
     for one in wanted.attachments:
-        _attach(client, one)
+        attach.push(client, one)
     said = published.read_back(client, index.digest, index.digest)
     if said != {wanted.release}:
         raise UserError(f"the images in the registry say they are {said}")
@@ -243,39 +229,3 @@ def apply(client: Client, wanted: Plan, *, mount_from: str = "") -> None:
     if wanted.stable:
         with log.step("publish", f":{STABLE}"):
             published.set_tag(client, STABLE, index, {wanted.stable_before, index.digest})
-
-
-def _attach(client: Client, one: Attachment) -> None:
-    """Bring an attachment into the repository and see to it that it is found."""
-    manifest = Manifest(one.manifest, one.media_type)
-    with log.step("publish", one.tag or "attachment"):
-        for blob in one.blobs:
-            client.push_blob(f"sha256:{digest.of_bytes(blob)}", blob, lambda count: None)
-        noted = client.push_manifest(manifest)
-        for blob in one.blobs:
-            client.blob(f"sha256:{digest.of_bytes(blob)}", len(blob))
-        if one.tag:
-            # It may be moved: a signature made again has other bytes and is as good.
-            published.set_tag(client, one.tag, manifest, published.ANYTHING)
-        published.require(client, one.tag or manifest.digest)
-        subject = manifest.table.get("subject")
-        if subject and not noted:
-            _refer(client, manifest, str(subject["digest"]))
-
-
-def _refer(client: Client, manifest: Manifest, subject: str) -> None:
-    """Add a manifest to the index of referrers that a registry without that API wants as a tag."""
-    tag = referrers_tag(subject)
-    before = client.manifest(tag)
-    table = before.table if before else {"schemaVersion": 2, "mediaType": image.INDEX}
-    rows = table.get("manifests", [])
-    if any(row.get("digest") == manifest.digest for row in rows):
-        return
-    own = manifest.table
-    row = image.descriptor(manifest.media_type, manifest.content)
-    row["artifactType"] = own.get("artifactType") or own.get("config", {}).get("mediaType", "")
-    if own.get("annotations"):
-        row["annotations"] = own["annotations"]
-    content = digest.canonical_json({**table, "manifests": [*rows, row]})
-    allowed = {before.digest if before else ""}
-    published.set_tag(client, tag, Manifest(content, image.INDEX), allowed)
