@@ -67,6 +67,8 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
             wanted = parsedate_to_datetime(value)
         except ValueError:
             return None
+        if wanted.tzinfo is None:
+            wanted = wanted.replace(tzinfo=UTC)
         seconds = (wanted - (now or datetime.now(UTC))).total_seconds()
     return max(0.0, seconds)
 
