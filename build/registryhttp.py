@@ -154,7 +154,8 @@ class Transport:
     ) -> Answer:
         """Send a request, follow no redirect, and return the answer with its body of `most` bytes.
 
-        Raises Passing if there is no answer or a longer one.
+        Raises Passing if there is no answer or a longer one, RegistryError if the host cannot show
+        that it is itself.
         """
         received = bytearray()
         try:
@@ -175,4 +176,10 @@ class Transport:
         except requests.RequestException as error:
             # Not chained: the words of the library quote addresses with their queries.
             phrase = sources.network_phrase(error) or type(error).__name__
+            final = isinstance(error, requests.exceptions.SSLError) and "certificate" in phrase
+        if final:
+            raise RegistryError(
+                f"{shown(address)}: {phrase}",
+                cure="name its authority in SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
+            )
         raise Passing(f"{shown(address)}: {phrase}")

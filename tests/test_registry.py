@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import os
+import ssl
 import traceback
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -25,6 +26,7 @@ from build.errors import Error, UserError
 from build.registry import Client, Manifest
 from build.registryauth import challenges
 from build.registryhttp import RegistryError, Transport, retry_after
+from routeros import authority
 
 NAME = "owner/images"
 SECRET = "pass:word-ünique"
@@ -435,6 +437,29 @@ def test_a_registry_that_is_away() -> None:
     with one, pytest.raises(RegistryError) as caught:
         one.head("x")
     assert "connection was refused" in caught.value.why
+
+
+def test_tls_with_and_without_trust(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    files = authority.make(places / "authority", "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    registry = Registry(login="basic", users=USERS)
+    with fake.serving(registry, context):
+        where = place.Place(registry.address, registry.address[8:], NAME)
+
+        def push() -> None:
+            with Client(where, USER, transport=Transport(sleep=lambda s: None)) as one:
+                one.push_blob(of(BLOB), BLOB, nothing)
+
+        with pytest.raises(RegistryError, match="certificate is not trusted") as caught:
+            push()
+        assert "SSL_CERT_FILE" in caught.value.cure
+        assert registry.seen == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(files.authority))
+        push()
+    assert registry.blobs[NAME, of(BLOB)] == BLOB
 
 
 # --- reading --------------------------------------------------------------------------------------

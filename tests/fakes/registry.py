@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -366,7 +367,7 @@ Served = TypeVar("Served", bound=Handles)
 
 
 @contextmanager
-def serving(registry: Served) -> Iterator[Served]:
+def serving(registry: Served, tls: ssl.SSLContext | None = None) -> Iterator[Served]:
     """Give the same answers on a free port of the loopback interface."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -401,6 +402,9 @@ def serving(registry: Served) -> Iterator[Served]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     registry.address = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        registry.address = f"https://localhost:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
