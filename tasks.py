@@ -17,6 +17,7 @@ from invoke import Context, Exit, task
 
 from build import (
     cache,
+    credentials,
     errors,
     features,
     figures,
@@ -30,7 +31,9 @@ from build import (
     notices,
     paths,
     pipeline,
+    place,
     plots,
+    registry,
     report,
     router,
     routerapi,
@@ -44,8 +47,11 @@ from build import (
     variants,
 )
 from build import deploy as deployment
+from build import publish as publication
 from build import release as releasing
+from build import rollback as moving
 from build import verify as runtime
+from build.artifacts import Attachment
 from build.pins import pins
 from build.version import Release, parse_release
 
@@ -807,6 +813,103 @@ def deploy(
         )
     elif steps.actions and not json:
         print("nothing was changed; --apply does it")
+
+
+def _client(where: str, plain_http: bool) -> registry.Client:
+    where = where or os.environ.get("MT_REPOSITORY", "")
+    if not where:
+        raise errors.UserError(
+            "which repository?", cure="name it as REGISTRY/REPOSITORY, or set MT_REPOSITORY"
+        )
+    found = place.parse_place(where, plain_http=plain_http)
+    return registry.Client(found, credentials.find(found.host))
+
+
+def _attachments(folder: Path, release: Release) -> list[Attachment]:
+    """Return what is published beside the images of a layout."""
+    return []
+
+
+@task(
+    help={
+        "to": "REGISTRY/REPOSITORY (default: $MT_REPOSITORY)",
+        "release": "tag to publish (default: the one that the layout was built with)",
+        "layout": "OCI layout of all platforms (default: oci in dist/)",
+        "dry_run": "only show what would be sent",
+        "plain_http": "speak to the registry without TLS; this machine's own needs no word",
+        "mount_from": "repository of the same registry that may have the blobs already",
+        "stable": "let :stable follow; --no-stable leaves it where it is",
+        **COMMON,
+    },
+)
+@command
+def publish(
+    c,
+    to="",
+    release="",
+    layout="",
+    dry_run=False,
+    plain_http=False,
+    mount_from="",
+    stable=True,
+    json=False,
+    debug=False,
+):
+    """Send a release to a registry: all by digest, then its tag, then :stable (exit code 3)."""
+    folder = Path(layout) if layout else paths.dist_dir() / "oci"
+    with _client(to, plain_http) as client:
+        named = parse_release(release) if release else publication.release_of_layout(folder)
+        beside = _attachments(folder, named)
+        wanted = publication.plan(client, folder, named, beside, stable=stable)
+        if not dry_run:
+            publication.apply(client, wanted, mount_from=mount_from)
+    columns = ("what", "digest", ">bytes", "state")
+    rows = wanted.rows(done=not dry_run)
+    if json:
+        keys = ("what", "digest", "size", "state")
+        parts = [dict(zip(keys, row, strict=True)) for row in rows]
+        head = {"release": named.tag, "index": wanted.index.digest, "dry_run": dry_run}
+        report.print_json({**head, "place": client.place.text, "parts": parts})
+        return
+    report.table(
+        f"{named.tag} in {client.place.text}",
+        columns,
+        [(what, of[:19], f"{size:,}" if size else "", state) for what, of, size, state in rows],
+    )
+    print(f"{client.place.text}@{wanted.index.digest}")
+    if dry_run:
+        print("nothing was sent; without --dry-run it is")
+
+
+@task(
+    help={
+        "to": "release that :stable shall be, such as v1.102.5-mt.1",
+        "at": "REGISTRY/REPOSITORY (default: $MT_REPOSITORY)",
+        "dry_run": "only show what would be moved",
+        "plain_http": "speak to the registry without TLS; this machine's own needs no word",
+        **COMMON,
+    },
+)
+@command
+def rollback(c, to, at="", dry_run=False, plain_http=False, json=False, debug=False):
+    """Move :stable to a release that is in the registry, after reading that whole."""
+    with _client(at, plain_http) as client:
+        wanted = moving.plan(client, to)
+        if wanted.moves and not dry_run:
+            moving.apply(client, wanted)
+    before = wanted.before_release.tag if wanted.before_release else wanted.before
+    if json:
+        facts = {"place": client.place.text, "from": before, "to": wanted.release.tag}
+        digests = {"before": wanted.before, "index": wanted.index.digest}
+        report.print_json({**facts, **digests, "moved": wanted.moves and not dry_run})
+        return
+    name = f"{client.place.text}:stable"
+    if not wanted.moves:
+        print(f"{name} is {wanted.release.tag} already, {wanted.index.digest}")
+        return
+    verb = "would move" if dry_run else "moved"
+    print(f"{name} {verb} from {before or 'nothing'} to {wanted.release.tag}")
+    print(f"{client.place.text}@{wanted.index.digest}")
 
 
 if sys.version_info < tools.LOWEST_PYTHON:
