@@ -173,6 +173,8 @@ def publish(session: nox.Session) -> None:
     prepare(session)
     invoke(session, "build-all", "--release", "HEAD")
     invoke(session, "verify", "--layout", "dist/oci")
+    if "--no-sign" not in session.posargs:
+        invoke(session, "sign")
     invoke(session, "publish", "--release", "HEAD", *session.posargs)
 
 

@@ -33,6 +33,7 @@ from build import (
     pipeline,
     place,
     plots,
+    referrers,
     registry,
     report,
     router,
@@ -825,20 +826,27 @@ def _client(where: str, plain_http: bool) -> registry.Client:
     return registry.Client(found, credentials.find(found.host))
 
 
-def _attachments(folder: Path, release: Release) -> list[Attachment]:
-    """Return what is published beside the images of a layout."""
-    return []
+def _attachments(layout_: Path, index: str, tag: str, where: str, sign: bool) -> list[Attachment]:
+    """Return what is published beside the images of a layout: bills of materials, the signature."""
+    beside = referrers.of_dist(layout_.parent, index, pins()["tailscale"].epoch)
+    if not beside:
+        log.warn(f"no bills of materials lie beside {layout_}: none are published")
+    if sign:
+        key = signature.key_from_environment()
+        beside.append(signature.sign(where, index, key, {"tag": tag}))
+    return beside
 
 
 @task(
     help={
         "to": "REGISTRY/REPOSITORY (default: $MT_REPOSITORY)",
-        "release": "tag to publish (default: the one that the layout was built with)",
+        "release": "tag to publish, or HEAD for the commit's (default: the layout's)",
         "layout": "OCI layout of all platforms (default: oci in dist/)",
         "dry_run": "only show what would be sent",
         "plain_http": "speak to the registry without TLS; this machine's own needs no word",
         "mount_from": "repository of the same registry that may have the blobs already",
         "stable": "let :stable follow; --no-stable leaves it where it is",
+        "sign": "sign with the key in $MT_SIGNING_KEY; --no-sign publishes without a signature",
         **COMMON,
     },
 )
@@ -852,14 +860,16 @@ def publish(
     plain_http=False,
     mount_from="",
     stable=True,
+    sign=True,
     json=False,
     debug=False,
 ):
     """Send a release to a registry: all by digest, then its tag, then :stable (exit code 3)."""
     folder = Path(layout) if layout else paths.dist_dir() / "oci"
     with _client(to, plain_http) as client:
-        named = parse_release(release) if release else publication.release_of_layout(folder)
-        beside = _attachments(folder, named)
+        named, index = publication.head_of(folder)
+        named = _release(release) if release else named
+        beside = _attachments(folder, index, named.tag, client.place.text, sign)
         wanted = publication.plan(client, folder, named, beside, stable=stable)
         if not dry_run:
             publication.apply(client, wanted, mount_from=mount_from)

@@ -62,6 +62,11 @@ def bill_name(target: str, long: str) -> str:
     return f"sbom-{target}-{long}.cdx.json"
 
 
+def is_bill(name: str) -> bool:
+    """Say whether a file of dist/ is a platform's bill of materials."""
+    return name.startswith("sbom-") and name.endswith(".cdx.json")
+
+
 def sums(record: dict[str, Any]) -> str:
     """Return the text of SHA256SUMS for a record, in the form of sha256sum(1).
 

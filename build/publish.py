@@ -83,11 +83,11 @@ class Plan:
         return rows
 
 
-def release_of_layout(layout: Path) -> Release:
-    """Return the release that a layout is named after. Raises UserError if there is none."""
+def head_of(layout: Path) -> tuple[Release, str]:
+    """Return the release that a layout is named after, and its index' digest. Raises UserError."""
     try:
         (entry,) = json.loads((layout / "index.json").read_bytes())["manifests"]
-        return parse_release(str(entry["annotations"][REF_NAME]))
+        return parse_release(str(entry["annotations"][REF_NAME])), str(entry["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(
             f"{layout} is not the OCI layout of a release",
@@ -97,7 +97,7 @@ def release_of_layout(layout: Path) -> Release:
 
 def _parts(layout: Path, release: Release) -> list[Part]:
     """Check a layout, its labels and the runtime gate's records; return all that is in it."""
-    named = release_of_layout(layout)
+    named, _ = head_of(layout)
     if named != release:
         raise UserError(
             f"the layout {layout} holds {named.tag}, not {release.tag}",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import requests
 
-from build import digest
+from build import attach, place
 from build.artifacts import Attachment
+from build.registry import Client
 
 ROOT = Path(__file__).resolve().parent.parent
+LISTENS = re.compile(r"listening on 127\.0\.0\.1:([0-9]+)")
 
 
 def program(name: str, package: str) -> str:
@@ -42,36 +43,19 @@ def debs(folder: Path, *names: str) -> str:
 
 @dataclass
 class Registry:
-    """A running registry: `host` is host:port, its storage lies in `folder`."""
+    """A running registry: `host` is host:port, its storage lies in `files`."""
 
     host: str
-    folder: Path
+    files: Path
 
-    def url(self, repository: str, *parts: str) -> str:
-        return "/".join((f"http://{self.host}/v2/{repository}", *parts))
+    def client(self, repository: str) -> Client:
+        """Our own client of a repository."""
+        return Client(place.parse_place(f"{self.host}/{repository}"), None)
 
-    def push_blob(self, repository: str, content: bytes) -> None:
-        with requests.Session() as session:
-            answer = session.post(self.url(repository, "blobs", "uploads", ""), timeout=10)
-            where = answer.headers["Location"]
-            sha256 = f"sha256:{digest.of_bytes(content)}"
-            put = session.put(where, params={"digest": sha256}, data=content, timeout=10)
-            put.raise_for_status()
-
-    def push(self, repository: str, attachment: Attachment) -> str:
-        """Push an attachment and return its digest."""
-        for blob in attachment.blobs:
-            self.push_blob(repository, blob)
-        sha256 = f"sha256:{digest.of_bytes(attachment.manifest)}"
-        put = requests.put(
-            self.url(repository, "manifests", attachment.tag or sha256),
-            data=attachment.manifest,
-            headers={"Content-Type": attachment.media_type},
-            timeout=10,
-        )
-        assert put.status_code == 201, put.text
-        assert put.headers["Docker-Content-Digest"] == sha256
-        return sha256
+    def push(self, repository: str, attachment: Attachment) -> None:
+        """Push an attachment as `invoke publish` does."""
+        with self.client(repository) as client:
+            attach.push(client, attachment)
 
     def push_layout(self, layout: Path, tag: str, repository: str) -> None:
         """Push a whole OCI layout with skopeo."""
@@ -82,34 +66,40 @@ class Registry:
 
 
 CONFIG = """version: 0.1
-log: {{level: error, accesslog: {{disabled: true}}}}
-storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+log: {{level: info, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {files}}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:0", secret: secret}}
 """
 
 
 @contextmanager
-def registry(folder: Path) -> Iterator[Registry]:
-    """Yield a registry without passwords, at localhost on a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    folder.mkdir(parents=True)
-    config = folder / "config.yml"
-    config.write_text(CONFIG.format(folder=folder / "data", port=port))
+def registry(folder: Path, auth: str = "") -> Iterator[Registry]:
+    """Yield a registry on a free port; `auth` is that section of its configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files, config = folder / "files", folder / "config.yml"
+    config.write_text(CONFIG.format(files=files) + (f"auth: {auth}\n" if auth else ""))
     argv = [program("docker-registry", "docker-registry"), "serve", str(config)]
     with (folder / "log").open("wb") as sink:
         process = subprocess.Popen(argv, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                said = (folder / "log").read_text(errors="replace")
-                assert process.poll() is None and time.monotonic() < end, said
-                time.sleep(0.05)
-        yield Registry(f"localhost:{port}", folder)
+        # It says in its log which port it was given.
+        while not (found := LISTENS.search(said := (folder / "log").read_text(errors="replace"))):
+            assert process.poll() is None and time.monotonic() < end, said
+            time.sleep(0.02)
+        yield Registry(f"localhost:{found[1]}", files)
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def htpasswd(file: Path, *users: str, password: str) -> str:
+    """Write a file of users with one password; returns the section `auth` that reads it."""
+    # The lowest cost: it is worked out for each request.
+    words = [program("htpasswd", "apache2-utils"), "-nbBC", "4"]
+    lines = [
+        subprocess.run([*words, user, password], capture_output=True, text=True, check=True).stdout
+        for user in users
+    ]
+    file.write_text("".join(line.strip() + "\n" for line in lines))
+    return f"{{htpasswd: {{realm: test, path: {file}}}}}"

@@ -87,6 +87,7 @@ ALLOWED = {
     ("layout", "image"),
     ("sbom", "inventory"),
     ("referrers", "image"),
+    ("referrers", "layout"),
     ("referrers", "sbom"),
     ("variants", "pipeline"),
     ("verify", "lab"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -16,12 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from distribution import htpasswd, program, registry
 from fakes import releases
 from fakes.proxy import FAULTS, Proxy
 from fakes.registry import Request, serving
@@ -42,18 +42,6 @@ OLD, NEW = "v1.102.5-mt.6", "v1.102.5-mt.7"
 USER, PASSWORD = "ci", "correct:horse-battery"
 READER = "reader"
 KNOWN = Credentials(USER, PASSWORD)
-PACKAGES = {
-    "docker-registry": "docker-registry",
-    "skopeo": "skopeo",
-    "htpasswd": "apache2-utils",
-}
-
-
-def program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        pytest.fail(f"{name} is not installed: apt install {PACKAGES[name]}")
-    return path
 
 
 @dataclass
@@ -70,61 +58,12 @@ class Server:
         shutil.copytree(repositories / source, repositories / name)
 
 
-@contextmanager
-def registry(folder: Path, auth: str) -> Iterator[str]:
-    """Start a docker-registry with a section `auth`; yields its host and port."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "config.yml"
-    config.write_text(
-        "version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder / 'files'}}}}}\n"
-        f"http: {{addr: '127.0.0.1:0', secret: secret}}\nauth: {auth}\n"
-    )
-    words = [program("docker-registry"), "serve", str(config)]
-    log = (folder / "log").open("w+")
-    # Its log goes through a pipe first: it says there which port it got.
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-
-    def drain() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            log.write(line)
-
-    try:
-        for line in process.stdout:
-            log.write(line)
-            if match := re.search(r"listening on (127\.0\.0\.1:[0-9]+)", line):
-                break
-        else:
-            log.seek(0)
-            pytest.fail(f"docker-registry did not start: {log.read()[-2000:]}")
-        reader = threading.Thread(target=drain)
-        reader.start()
-        yield match[1]
-    finally:
-        process.terminate()
-        process.wait(10)
-        if "reader" in locals():
-            reader.join()
-        process.stdout.close()
-        log.close()
-
-
 @pytest.fixture(scope="module")
 def passwords(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("htpasswd")
-    lines = [
-        # The lowest cost: it is worked out for each request.
-        subprocess.run(
-            [program("htpasswd"), "-nbBC", "4", user, PASSWORD],
-            capture_output=True, text=True, check=True,
-        ).stdout.strip()
-        for user in (USER, READER)
-    ]  # fmt: skip
-    (folder / "users").write_text("\n".join(lines) + "\n")
-    with registry(folder, f"{{htpasswd: {{realm: test, path: {folder / 'users'}}}}}") as host:
-        yield Server(host, folder / "files")
+    auth = htpasswd(folder / "users", USER, READER, password=PASSWORD)
+    with registry(folder, auth) as found:
+        yield Server(found.host, found.files)
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +73,8 @@ def bearer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tokens):
         auth = f"{{token: {{realm: '{tokens.address}/token', service: {SERVICE}, "
         auth += f"issuer: {ISSUER}, rootcertbundle: {tokens.bundle(folder / 'ca.pem')}}}}}"
-        with registry(folder, auth) as host:
-            yield Server(host, folder / "files", tokens)
+        with registry(folder, auth) as found:
+            yield Server(found.host, found.files, tokens)
 
 
 @pytest.fixture(params=["passwords", "bearer"])
@@ -190,7 +129,7 @@ def run(host: str, name: str, wanted: Made, **options: Any) -> None:
 
 
 def skopeo(*words: str | Path) -> bytes:
-    argv = [program("skopeo"), *map(str, words)]
+    argv = [program("skopeo", "skopeo"), *map(str, words)]
     done = subprocess.run(argv, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout

@@ -15,7 +15,7 @@ import pytest
 from conftest import SHARED_CACHE
 from fakes import images
 
-from build import cache, digest, inventory, licences, pipeline, referrers, sbom, targets
+from build import cache, digest, inventory, layout, licences, pipeline, referrers, sbom, targets
 from build.artifacts import Artifact, Rootfs
 from build.errors import BuildFailed
 from build.inventory import Component
@@ -109,26 +109,34 @@ def test_a_licence_that_is_none(tmp_path: Path, expression: str) -> None:
 
 
 def test_artifacts_that_refer_to_images(places: Path) -> None:
-    manifests = [entry.facts["manifest"] for entry in images.images(places).values()]
-    rows = [(row, f"bill {i}".encode(), f"{i}.json") for i, row in enumerate(manifests)]
-    made = referrers.attachments(rows, images.EPOCH)
-    assert made == referrers.attachments(rows, images.EPOCH)
-    assert len(made) == 2 * len(ALL)
-    for (subject_, bill, name), artifact, index in zip(rows, made[::2], made[1::2], strict=True):
+    made = images.images(places)
+    beside = {}
+    for name in made:
+        bill = places / f"{name}.json"
+        bill.write_text(f'{{"bill of": "{name}"}}')
+        about = Artifact(bill, bill.stat().st_size, digest.of_file(bill))
+        beside[layout.bill_name(name, "1.102.5")] = (name, about)
+    record, _ = layout.write(
+        made, ALL, images.RELEASE, lambda path, of: None, whole=True, beside=beside
+    )
+    index = record["oci"]["index"]
+    artifacts = referrers.of_dist(places / "dist", index, images.EPOCH)
+    assert artifacts == referrers.of_dist(places / "dist", index, images.EPOCH)
+    assert len(artifacts) == len(ALL)
+    for (name, entry), artifact in zip(made.items(), artifacts, strict=True):
         manifest = json.loads(artifact.manifest)
-        assert manifest["subject"]["digest"] == subject_["digest"]
+        assert manifest["subject"]["digest"] == entry.facts["manifest"]["digest"]
         assert "platform" not in manifest["subject"]
-        assert manifest["layers"][0]["annotations"] == {"org.opencontainers.image.title": name}
+        assert manifest["layers"][0]["annotations"] == {
+            "org.opencontainers.image.title": layout.bill_name(name, "1.102.5")
+        }
         named = [manifest["config"], *manifest["layers"]]
         assert [row["digest"] for row in named] == [
             f"sha256:{digest.of_bytes(blob)}" for blob in artifact.blobs
         ]
-        assert artifact.blobs[1] == bill
+        assert json.loads(artifact.blobs[1]) == {"bill of": name}
         assert artifact.tag == ""
-        (listed,) = json.loads(index.manifest)["manifests"]
-        assert listed["digest"] == f"sha256:{digest.of_bytes(artifact.manifest)}"
-        assert listed["artifactType"] == sbom.MEDIA_TYPE
-        assert index.tag == subject_["digest"].replace(":", "-")
+    assert referrers.of_dist(places / "dist", f"sha256:{'0' * 64}", images.EPOCH) == []
 
 
 def test_the_values_that_go_list_prints() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import distribution
 import pytest
-import requests
 from conftest import SHARED_CACHE
 from cryptography.hazmat.primitives.asymmetric import ec
 from distribution import Registry
@@ -144,15 +143,12 @@ def test_we_verify_what_cosign_signed(scene: Scene) -> None:
     done = scene.run("cosign", *words, f"{scene.repository}@{image}")
     assert done.returncode == 0, done.stderr
     assert scene.cosign_verify(image, "theirs.pub").returncode == 0
-    url = scene.registry.url(REPOSITORY, "manifests", signature.tag_of(image))
-    accept = {"Accept": signature.MANIFEST}
-    manifest = requests.get(url, headers=accept, timeout=10).content
-    blobs = [
-        requests.get(scene.registry.url(REPOSITORY, "blobs", row["digest"]), timeout=10).content
-        for row in json.loads(manifest)["layers"]
-    ]
+    with scene.registry.client(REPOSITORY) as client:
+        found = client.manifest(signature.tag_of(image))
+        assert found is not None
+        blobs = [client.blob(row["digest"], row["size"]) for row in found.table["layers"]]
     public = signature.public_key((scene.folder / "theirs.pub").read_bytes())
-    assert signature.verify(scene.repository, image, manifest, blobs, public) == {}
+    assert signature.verify(scene.repository, image, found.content, blobs, public) == {}
 
 
 def test_a_blob_by_cosign_and_openssl(scene: Scene) -> None:
@@ -175,8 +171,8 @@ def test_oras_finds_the_bills(scene: Scene) -> None:
         (row, f'{{"bill": {i}}}'.encode(), f"sbom-{i}.cdx.json")
         for i, row in enumerate(scene.manifests)
     ]
-    for attachment in referrers.attachments(bills, images.EPOCH):
-        scene.registry.push(REPOSITORY, attachment)
+    for row in bills:
+        scene.registry.push(REPOSITORY, referrers.attachment(*row, images.EPOCH))
     for row, bill, name in bills:
         reference = f"{scene.repository}@{row['digest']}"
         done = scene.run("oras", "discover", "--format", "json", reference)

@@ -62,14 +62,13 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         for name in ("cache", "dist", "work"):
             patch.setenv(f"MT_{name.upper()}", str(folder / name))
         made = images.images(folder, tag)
-        beside, bills = {}, []
+        beside = {}
         for name in made:
             file = folder / f"sbom-{name}.json"
             about = replace(subject(folder, name), manifest=made[name].facts["manifest"])
             file.write_text(sbom.render(about, components(folder), uuid.UUID(int=7)))
             title = layout.bill_name(name, "1.102.5-mt.1-0123456789")
             beside[title] = (name, Artifact(file, file.stat().st_size, of_file(file)))
-            bills.append((made[name].facts["manifest"], file.read_bytes(), title))
         record, _ = layout.write(
             made, targets.targets(), RELEASE, lambda path, of: None, whole=True, beside=beside
         )
@@ -81,7 +80,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         index = record["oci"]["index"]
         reference = f"{registry.host}/{repository}"
         registry.push(repository, signature.sign(reference, index, key, {"tag": tag}))
-        for attachment in referrers.attachments(bills, images.EPOCH):
+        for attachment in referrers.of_dist(folder / "dist", index, images.EPOCH):
             registry.push(repository, attachment)
         # skopeo alone has to be told that the loopback interface speaks no TLS.
         (folder / "registries.conf").write_text(
