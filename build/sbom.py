@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FILE = "sbom.cdx.json"
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
 _LIBRARY = "cyclonedx-python-lib"
+_CODE = (__file__, inventory.__file__, licences.__file__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def build(go: Go, subject: Subject) -> cache.Entry:
         "applets": digest.of_file(APPLETS),
         "licences": digest.of_file(licences.TABLE),
         "library": importlib.metadata.version(_LIBRARY),
+        # Unlike other stages this one decides itself what it writes.
+        "code": [digest.of_file(Path(file)) for file in _CODE],
     }
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:

@@ -97,7 +97,11 @@ def key_from_environment() -> ec.EllipticCurvePrivateKey:
         except (OSError, ValueError) as error:
             # Not the value: it may be a secret in a wrong form.
             why = getattr(error, "strerror", None) or "it is neither a path nor a PEM"
-            raise UserError(f"the file that ${KEY} names cannot be read", why=str(why)) from None
+            raise UserError(
+                f"the file that ${KEY} names cannot be read",
+                why=str(why),
+                cure="check its path, or put the PEM itself into the variable",
+            ) from None
     return private_key(pem, os.environ.get(PASSWORD, ""))
 
 

@@ -102,8 +102,12 @@ def differences(theirs: Published, digest: str, layout: Path) -> list[str]:
         return (layout / "blobs" / "sha256" / reference.removeprefix("sha256:")).read_bytes()
 
     def platforms(index: bytes) -> dict[str, str]:
-        rows = json.loads(index).get("manifests", [])
-        return {"/".join(map(str, row.get("platform", {}).values())): row["digest"] for row in rows}
+        found = {}
+        for row in json.loads(index).get("manifests", []):
+            platform = row.get("platform", {})
+            parts = [platform.get(key) for key in ("os", "architecture", "variant")]
+            found["/".join(part for part in parts if part)] = row["digest"]
+        return found
 
     mine = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
     one, other = platforms(here(mine)), platforms(theirs.get("manifests", digest))

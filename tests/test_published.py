@@ -50,7 +50,7 @@ def test_another_release_differs_in_its_configuration(places: Path, web: Web) ->
     found = differences(serve(web, theirs), digest, mine)
     assert found == [
         f"{name}: the configuration's config"
-        for name in ("amd64/linux", "arm/linux/v5", "arm/linux/v7", "arm64/linux")
+        for name in ("linux/amd64", "linux/arm/v5", "linux/arm/v7", "linux/arm64")
     ]
 
 
@@ -59,8 +59,8 @@ def test_another_file_is_named(places: Path, web: Web, monkeypatch: pytest.Monke
     monkeypatch.setattr(images, "APPLETS", [*images.APPLETS, "rm"])
     mine, _ = written(places, "v1.102.5-mt.8")
     found = differences(serve(web, theirs), digest, mine)
-    assert "arm64/linux: bin/rm" in found
-    assert "arm64/linux: the configuration's config, rootfs" in found
+    assert "linux/arm64: bin/rm" in found
+    assert "linux/arm64: the configuration's config, rootfs" in found
 
 
 def test_a_platform_too_few(places: Path, web: Web) -> None:
@@ -184,7 +184,7 @@ def test_a_published_release_is_rebuilt(places: Path, monkeypatch: pytest.Monkey
         assert done.stdout.endswith("the same\n")
         done = rebuild("other")
         assert done.returncode == 3, done.stdout + done.stderr
-        files = [line for line in done.stdout.splitlines() if "differs    arm64/linux: b" in line]
+        files = [line for line in done.stdout.splitlines() if "differs    linux/arm64: b" in line]
         assert "bin/busybox" in files[0]
         assert "usr/local/bin/tailscale.combined" in files[0]
         assert "etc," not in files[0]
