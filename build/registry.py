@@ -23,8 +23,11 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 # Without the index types registries answer with 404, or with a manifest of their own making.
 ACCEPT = ", ".join((image.INDEX, image.MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 
-CHUNK = 4 << 20
-"""Bytes that one request of an upload carries; a smaller blob is sent in one piece."""
+CHUNK = 5 << 20
+"""Bytes that one request of an upload carries; a smaller blob is sent in one piece.
+
+Registries that pass the chunks on to S3 take no smaller ones: that is its least part.
+"""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 

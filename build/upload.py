@@ -53,6 +53,8 @@ class Upload:
         self._session.expect(answer, 202, "beginning an upload")
         self._done = 0
         self._go_on(answer)
+        least = answer.headers.get("OCI-Chunk-Min-Length", "")
+        chunk = max(chunk, int(least) if least.isdecimal() else 0)
         if len(self._source) > chunk:
             self._chunks(chunk)
         where = f"{self._where}{'&' if '?' in self._where else '?'}digest={self._wanted}"

@@ -339,6 +339,13 @@ def test_sizes_around_the_chunks(size: int, relative: bool) -> None:
     assert len(chunks) == (0 if size <= 4000 else -(-size // 4000))
 
 
+def test_a_registry_that_wants_larger_chunks() -> None:
+    registry = Registry(least=6000)
+    with client(registry) as one:
+        one.push_blob(of(BLOB), BLOB, nothing)
+    assert [len(r.body) for r in registry.seen if r.method == "PATCH"] == [6000, 4240]
+
+
 def test_an_upload_goes_on_where_it_was_cut() -> None:
     # 1 HEAD, 2 POST, 3 PATCH, 4 PATCH (half of it arrives), 5 GET, 6 PATCH …
     registry = Registry(faults={4: "half"})

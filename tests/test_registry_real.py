@@ -292,10 +292,10 @@ def test_killed_at_each_request(server: Server, one_platform: dict[str, Made], f
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_at_each_request_is_lived_through(
+def test_a_fault_at_every_third_request_is_lived_through(
     server: Server, one_platform: dict[str, Made], fault: str
 ) -> None:
-    for name, failed in spoilt(server, one_platform, fault, range(1, 999)):
+    for name, failed in spoilt(server, one_platform, fault, range(1, 999, 3)):
         assert not failed, name
         assert outcome(server, name, one_platform) == NEW
 
@@ -363,7 +363,7 @@ def test_the_commands(server: Server, made: dict[str, Made]) -> None:
     assert "refuses this user or password" in done.stderr
 
 
-@pytest.mark.parametrize("number", [3, 30, 60, 90, 110, -1])
+@pytest.mark.parametrize("number", [3, 15, 30, 45, 60, 75, -1])
 def test_killed_and_started_again(passwords: Server, made: dict[str, Made], number: int) -> None:
     """kill -9 while a request is at the registry; -1: while it sets :stable."""
     host, name = passwords.host, f"owner/killed{number}"
@@ -385,6 +385,8 @@ def test_killed_and_started_again(passwords: Server, made: dict[str, Made], numb
         process = subprocess.Popen(
             argv, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        stack.callback(process.wait, 10)
+        stack.callback(process.kill)
         assert reached.wait(60)
         process.send_signal(signal.SIGKILL)
         process.wait(10)

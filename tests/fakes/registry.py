@@ -73,7 +73,7 @@ class Registry:
     login: "" (anybody), basic or bearer; users: {name: (password, may push)}. uses: how often a
     token is good before it has expired. realm: address of the token service. mounting, referrers,
     relative: what it can do, and how it writes Location. lenient: it takes manifests whose blobs
-    it does not have.
+    it does not have. least: bytes of a chunk that it wants.
     """
 
     address: str = "http://127.0.0.1:5000"
@@ -86,6 +86,7 @@ class Registry:
     referrers: bool = False
     relative: bool = False
     lenient: bool = False
+    least: int = 0
     page: int = 0
     faults: dict[int, str] = field(default_factory=dict)
     always: str = ""
@@ -242,7 +243,10 @@ class Registry:
         base = "" if self.relative else self.address
         where = f"{base}/v2/{name}/blobs/uploads/{session}?_state=secret-state"
         end = max(0, len(self.uploads[session]) - 1)
-        return Answer(status, {"Location": where, "Range": f"0-{end}"})
+        headers = {"Location": where, "Range": f"0-{end}"}
+        if self.least:
+            headers["OCI-Chunk-Min-Length"] = str(self.least)
+        return Answer(status, headers)
 
     # --- manifests --------------------------------------------------------------------------------
 
