@@ -40,7 +40,8 @@ from build.version import Release
 class Request:
     """What to build: platforms, release, way to compress; `whole` asks for the one index of all.
 
-    `offline` forbids the network, `check_size` makes an exceeded budget an error.
+    `offline` forbids the network, `check_size` makes an exceeded budget an error; without
+    `products` nothing is written to dist/.
     """
 
     targets: Sequence[Target]
@@ -49,6 +50,7 @@ class Request:
     offline: bool = False
     whole: bool = False
     check_size: bool = True
+    products: bool = True
 
 
 @dataclass
@@ -122,6 +124,8 @@ def _build_once(request: Request) -> Result:
         result.rootfs[target.name] = files
         result.images[target.name] = entry
         result.measures += size.measure(target, files, history)
+    if not request.products:
+        return result
     chosen = {target.name: target for target in request.targets}
     beside = {layout.symbols_name(name, long): (name, file) for name, long, file in symbols}
     result.record, result.written = layout.write(

@@ -18,6 +18,7 @@ LEVELS: dict[int, set[str]] = {
         "cache",
         "elf",
         "archives",
+        "changes",
         "crosscc",
         "gotool",
         "overlay",
@@ -27,7 +28,7 @@ LEVELS: dict[int, set[str]] = {
         "unsign",
     },
     3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout", "sbom"},
-    4: {"audit", "size", "weigh", "lab", "verify", "figures"},
+    4: {"audit", "size", "weigh", "lab", "verify", "figures", "candidate"},
     5: {"report", "plots", "router", "routerapi", "deploy", "registry", "publish", "release"},
     6: {"pipeline", "variants", "gate", "bump"},
 }
