@@ -16,6 +16,11 @@ from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 INSIDE = Path(sys.prefix) == ROOT / ".venv"
+CI_FILES = {
+    "woodpecker-ci": ".woodpecker/*.yaml",
+    "github-workflows": ".github/workflows/*.yaml",
+    "renovate": "renovate.json",
+}
 ARCHITECTURES = ("amd64", "arm64", "armv7", "armv5")
 
 nox.options.sessions = ["lint", "tests"]
@@ -52,18 +57,22 @@ def _exit(code: int) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, and that the lock belongs to pyproject.toml."""
+    """Style, types, and the schemas of the CI files."""
     prepare(session)
     session.run("ruff", "check", ".", external=INSIDE)
     session.run("ruff", "format", "--check", ".", external=INSIDE)
     session.run("mypy", external=INSIDE)
+    for schema, files in CI_FILES.items():
+        found = [str(path) for path in sorted(ROOT.glob(files))]
+        words = ("--builtin-schema", f"vendor.{schema}", *found)
+        session.run("check-jsonschema", *words, external=INSIDE)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """The quick tests: no root, no network, nothing compiled. More words go to pytest."""
     prepare(session)
-    marks = "not slow and not network and not root and not matrix"
+    marks = "not slow and not network and not root and not matrix and not rehearsal"
     session.run("pytest", "-m", marks, *session.posargs, external=INSIDE)
 
 
@@ -81,6 +90,15 @@ def root(session: nox.Session) -> None:
     if os.geteuid() != 0:
         session.error("these tests did not run: they mount small disks, which needs root")
     session.run("pytest", "-m", "root", *session.posargs, external=INSIDE)
+
+
+@nox.session
+def rehearsal(session: nox.Session) -> None:
+    """The commands of docs/DEVELOPMENT.md, a whole release among them, in a clone (root)."""
+    prepare(session)
+    if os.geteuid() != 0:
+        session.error("nothing was rehearsed: a release is proved by booting it, which needs root")
+    session.run("pytest", "-m", "rehearsal", *session.posargs, external=INSIDE)
 
 
 @nox.session
@@ -110,6 +128,39 @@ def runtime(session: nox.Session) -> None:
     """Boot the images in a network of namespaces and use them (root). Words go to verify."""
     prepare(session)
     invoke(session, "verify", *session.posargs)
+
+
+@nox.session
+def comment(session: nox.Session) -> None:
+    """Report sizes and the gate on the pull request that CI runs for. Words go to comment."""
+    prepare(session)
+    invoke(session, "comment", "--post", *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Tag the next release if there is one. Words go to release, such as --push."""
+    prepare(session)
+    invoke(session, "release", *session.posargs)
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Build the release that HEAD is tagged as, prove it (root) and publish it. Words: publish's.
+
+    What does not pass the gate is not published: the task asks for the gate's records itself.
+    """
+    prepare(session)
+    invoke(session, "build-all", "--release", "HEAD")
+    invoke(session, "verify", "--layout", "dist/oci")
+    invoke(session, "publish", "--release", "HEAD", *session.posargs)
+
+
+@nox.session
+def attach(session: nox.Session) -> None:
+    """Put the files of dist/ into the forge's release of the tag of HEAD."""
+    prepare(session)
+    invoke(session, "attach", *session.posargs)
 
 
 @nox.session

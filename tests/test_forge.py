@@ -1,0 +1,191 @@
+"""The comment on a pull request and the files of a release, against a forge's API in this process.
+
+The stand-in keeps what it is told, pages its lists, and takes files in both ways that forges do.
+"""
+
+from __future__ import annotations
+
+import email.parser
+import email.policy
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from build import forge, markdown, size, verify
+from build.errors import BuildFailed, UserError
+
+REPO = "/repos/me/it"
+MARK = "sizes"
+
+
+class Stand:
+    """A forge's memory. `github` answers with an upload address that is a URI template."""
+
+    def __init__(self, *, github: bool) -> None:
+        self.github = github
+        self.address = ""
+        self.comments: list[dict[str, Any]] = []
+        self.releases: dict[str, dict[str, Any]] = {}
+        self.files: dict[str, bytes] = {}
+        self.seen: list[str] = []
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes, kind: str) -> Any:
+        """Return (status, value)."""
+        if path == f"{REPO}/issues/7/comments" and method == "GET":
+            at = (int(query["page"]) - 1) * forge.PAGE
+            return 200, self.comments[at : at + forge.PAGE]
+        if path == f"{REPO}/issues/7/comments":
+            self.comments.append({"id": len(self.comments), **json.loads(body)})
+            return 201, self.comments[-1]
+        if path.startswith(f"{REPO}/issues/comments/") and method == "PATCH":
+            row = self.comments[int(path.rsplit("/", 1)[1])]
+            row.update(json.loads(body))
+            return 200, row
+        if path.startswith(f"{REPO}/releases/tags/"):
+            found = self.releases.get(path.rsplit("/", 1)[1])
+            return (200, found) if found else (404, {"message": "none"})
+        if path == f"{REPO}/releases":
+            wanted = json.loads(body)
+            more = {"upload_url": f"{self.address}/up{{?name,label}}"} if self.github else {}
+            self.releases[wanted["tag_name"]] = {"id": 3, "assets": [], **wanted, **more}
+            return 201, self.releases[wanted["tag_name"]]
+        if path == ("/up" if self.github else f"{REPO}/releases/3/assets"):
+            content = body
+            if not self.github:
+                head = f"Content-Type: {kind}\r\n\r\n".encode()
+                parser = email.parser.BytesParser(policy=email.policy.HTTP)
+                (part,) = parser.parsebytes(head + body).iter_parts()
+                content = part.get_payload(decode=True)
+            self.files[query["name"]] = content
+            (release,) = self.releases.values()
+            release["assets"].append({"name": query["name"], "size": len(content)})
+            return 201, {}
+        return 404, {"message": "no such thing"}
+
+
+@contextmanager
+def serving(stand: Stand) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def _any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            place = urlsplit(self.path)
+            query = {key: values[0] for key, values in parse_qs(place.query).items()}
+            stand.seen.append(f"{self.command} {place.path}")
+            status, value = 401, {"message": "who are you?"}
+            if self.headers.get("Authorization") == "token secret":
+                kind = self.headers.get("Content-Type", "")
+                status, value = stand.answer(self.command, place.path, query, body, kind)
+            text = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_PATCH = _any
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    stand.address = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield stand.address
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize("others", [0, 1, forge.PAGE, 2 * forge.PAGE + 1])
+def test_a_comment_is_written_once_and_then_renewed(others: int) -> None:
+    stand = Stand(github=False)
+    stand.comments = [{"id": n, "body": "hello"} for n in range(others)]
+    with serving(stand) as address, closing(forge.Forge(address, "me/it", "secret")) as there:
+        assert there.comment(7, "first", MARK) == "written"
+        stand.comments.append({"id": others + 1, "body": None})
+        assert there.comment(7, "second", MARK) == "renewed"
+    assert len(stand.comments) == others + 2
+    assert stand.comments[others]["body"] == "<!-- sizes -->\nsecond"
+
+
+@pytest.mark.parametrize("github", [True, False])
+def test_files_are_attached_once(github: bool, tmp_path: Path) -> None:
+    one, two = tmp_path / "one.tar", tmp_path / "two.json"
+    one.write_bytes(bytes(range(256)) * 9)
+    two.write_bytes(b"{}")
+    stand = Stand(github=github)
+    with serving(stand) as address, closing(forge.Forge(address, "me/it", "secret")) as there:
+        assert there.attach("v1-mt.1", "notes", [one]) == ["one.tar"]
+        assert there.attach("v1-mt.1", "notes", [one, two]) == ["two.json"]
+        two.write_bytes(b"{ }")
+        with pytest.raises(BuildFailed, match=r"has another two\.json"):
+            there.attach("v1-mt.1", "notes", [one, two])
+    assert stand.files == {"one.tar": one.read_bytes(), "two.json": b"{}"}
+    assert stand.releases["v1-mt.1"]["body"] == "notes"
+
+
+def test_a_refusal_does_not_tell_the_token() -> None:
+    with (
+        serving(Stand(github=False)) as address,
+        closing(forge.Forge(address, "me/it", "wrong-token")) as there,
+        pytest.raises(BuildFailed) as told,
+    ):
+        there.comment(7, "text", MARK)
+    assert "401" in str(told.value) and "wrong-token" not in str(told.value)
+
+
+def test_a_forge_that_is_away() -> None:
+    with (
+        closing(forge.Forge("http://127.0.0.1:9", "me/it", "secret")) as there,
+        pytest.raises(BuildFailed, match="does not answer"),
+    ):
+        there.comment(7, "text", MARK)
+
+
+def test_the_run_says_which_forge_and_pull_request() -> None:
+    actions = {
+        "GITHUB_API_URL": "https://forge/api/v1",
+        "GITHUB_REPOSITORY": "me/it",
+        "GITHUB_TOKEN": "t",
+        "GITHUB_REF": "refs/pull/12/merge",
+    }
+    woodpecker = {
+        "CI_FORGE_URL": "https://forge/",
+        "CI_REPO": "me/it",
+        "MT_FORGE_TOKEN": "t",
+        "CI_COMMIT_PULL_REQUEST": "12",
+    }
+    for environ in (actions, woodpecker):
+        with closing(forge.from_environment(environ)) as there:
+            assert there.base == "https://forge/api/v1/repos/me/it"
+        assert forge.pull_of(environ) == 12
+        for name in environ:
+            if name.endswith(("REPOSITORY", "REPO", "TOKEN")):
+                with pytest.raises(UserError, match="no forge is known"):
+                    forge.from_environment({**environ, name: ""})
+    for environ in ({}, {"GITHUB_REF": "refs/heads/main"}, {"CI_COMMIT_PULL_REQUEST": ""}):
+        with pytest.raises(UserError, match="not the CI run of a pull request"):
+            forge.pull_of(environ)
+
+
+def test_the_report_names_what_is_over_and_what_failed() -> None:
+    measures = [
+        size.Measure("arm64", "rootfs", 1100, 1000, 900),
+        size.Measure("arm64", "a|b", 10, 0, 0),
+    ]
+    verdicts = (verify.Verdict("join", True, 1.0, ""), verify.Verdict("direct", False, 1.0, ""))
+    record = verify.Record("arm64", "sha256:1", "", "user", 0.0, 0.0, {}, verdicts)
+    text = markdown.summary("v1.102.5-mt.1", measures, [record])
+    assert "| arm64 | rootfs | 1,100 | 110.0% **over** | +200 |" in text
+    assert "| arm64 | a\\|b | 10 |  |  |" in text
+    assert "| arm64 | 1 of 2 | direct | `sha256:1` |" in text
+    assert "has not run" in markdown.summary("v1.102.5-mt.1", measures, [])
