@@ -248,10 +248,10 @@ def bump(c, name, version, force=False, build=False, dry_run=False, json=False, 
     if done.before == done.after:
         print(f"{done.after.title} is pinned already; nothing to do")
         return
-    if done.features:
-        report.feature_changes(done.features)
-    if done.modules:
-        report.module_changes(done.modules)
+    if done.impact.features:
+        report.feature_changes(done.impact.features)
+    if done.impact.modules:
+        report.module_changes(done.impact.modules)
     if done.measures:
         report.size_changes(done.measures, f"Sizes, {done.before.title} -> {done.after.version}")
     print("\n".join(bumping.summary(done)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -18,31 +17,16 @@ from typing import Any
 import tomlkit
 from packaging.version import Version
 
-from build import (
-    cache,
-    candidate,
-    changes,
-    command,
-    digest,
-    features,
-    linker,
-    modules,
-    overlay,
-    paths,
-    pins,
-    pipeline,
-    size,
-    sources,
-    targets,
-)
-from build.archives import patch_files
+from build import cache, candidate, digest, impact, paths, pins, pipeline, size, targets
 from build.errors import BuildFailed, UserError
+from build.git import Git
 from build.gotool import toolchain_version
+from build.impact import Impact
 from build.pins import Pin
 from build.version import is_stable
 
 PINS = "build/data/pins.toml"
-TOOLCHAIN = "golang.org/toolchain"
+TAILSCALE, TOOLCHAIN = "tailscale.com", "golang.org/toolchain"
 
 
 @dataclass
@@ -58,10 +42,8 @@ class Bump:
     after: Pin
     vouched: bool | None = None
     written: bool = False
-    features: list[changes.FeatureChange] = field(default_factory=list)
-    modules: list[changes.ModuleChange] = field(default_factory=list)
+    impact: Impact = field(default_factory=Impact)
     measures: list[size.Measure] = field(default_factory=list)
-    todo: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -94,7 +76,9 @@ def bump(
         row = tomlkit.parse(text).unwrap()[name]
         new = candidate.make(name, row, version, scratch)
         result = Bump(before, new.pin, new.vouched)
-        _compare(result, now)
+        result.impact = impact.of(before, new.pin, toolchain_version(now["go"]))
+        if new.vouched is False:
+            result.impact.todo.append("compare h1 with the Go checksum database: it was silent")
         if build:
             result.measures = _sizes(result)
             size.require(result.measures)
@@ -122,7 +106,7 @@ def version_in_pins(pin: Pin, asked: str) -> str:
             why="a release is numbers with dots; pre-releases are not pinned",
             cure=f"a version like {plain_version(pin)}",
         )
-    if pin.module == "tailscale.com" and not is_stable(plain):
+    if pin.module == TAILSCALE and not is_stable(plain):
         raise UserError(
             f"Tailscale {plain} is not a stable release",
             why="stable releases have three numbers, the second one even",
@@ -157,16 +141,12 @@ def _readable_text(dry_run: bool) -> str:
 
 def _committed(name: str, scratch: Path) -> Pin | None:
     """Return the pin as the last commit has it, None if there is none."""
-    done = command.call(
-        ["git", "show", f"HEAD:{PINS}"],
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(scratch), "LC_ALL": "C"},
-        cwd=paths.ROOT,
-        timeout=60,
-    )
-    if not done.ok:
+    try:
+        text = Git(paths.ROOT).run("show", f"HEAD:{PINS}")
+    except BuildFailed:
         return None
     copy = scratch / "committed.toml"
-    copy.write_text(done.output)
+    copy.write_text(text)
     return pins.load(copy).get(name)
 
 
@@ -177,11 +157,14 @@ def summary(done: Bump) -> list[str]:
         old, new = getattr(done.before, name), getattr(done.after, name)
         if old != new:
             lines += [f"{name:<10}{old}", f"{'':<7}-> {new}"]
-    if done.after.name == "tailscale" and not done.features:
-        lines.append("features  the same, needing the same")
-    if done.after.name == "tailscale" and not done.modules:
-        lines.append("modules   the same versions")
-    lines += [f"to do     {line}" for line in done.todo]
+    indirect = sum(row.indirect for row in done.impact.modules)
+    if done.after.module == TAILSCALE:
+        lines.append("features  the same, needing the same" if not done.impact.features else "")
+        lines.append("modules   the same versions" if not done.impact.modules else "")
+    if indirect:
+        lines.append(f"modules   {indirect} indirect ones differ too; --json names them")
+    lines = [line for line in lines if line]
+    lines += [f"to do     {line}" for line in done.impact.todo]
     if not done.measures:
         lines.append("sizes     not measured; --build does it")
     if done.written:
@@ -189,65 +172,6 @@ def summary(done: Bump) -> list[str]:
     else:
         lines.append(f"{PINS} is as it was")
     return lines
-
-
-# --- what it changes ----------------------------------------------------------------------------
-
-
-def _compare(result: Bump, now: dict[str, Pin]) -> None:
-    """Fill in the changes and what is left to do by hand."""
-    after = result.after
-    if after.name == "tailscale":
-        _compare_tailscale(result, toolchain_version(now["go"]))
-    result.todo += _faults_of_patches(after)
-    if result.vouched is False:
-        result.todo.append("the Go checksum database did not answer: compare h1 with it elsewhere")
-    result.todo.append(f"see whether `why` of the pin still holds: {after.why}")
-
-
-def _compare_tailscale(result: Bump, go: str) -> None:
-    old, new = sources.fetch(result.before), sources.cached(result.after)
-    table = "feature/featuretags/featuretags.go"
-    had, has = (features.parse_graph(_in_zip(path, table)) for path in (old, new))
-    required, requires = (changes.parse_go_mod(_in_zip(path, "go.mod")) for path in (old, new))
-    verdicts = features.load_verdicts()
-    result.features = changes.of_features(had, has, verdicts)
-    result.modules = changes.of_modules(required, requires, modules.folders())
-    result.todo += [
-        f"decide in build/data/features.toml: {line}"
-        for line in changes.undecided(has, verdicts, result.after.version)
-    ]
-    if Version(requires.go) > Version(go):
-        result.todo.append(
-            f"it asks for Go {requires.go}, pinned is {go}: `invoke bump go {requires.go}`"
-        )
-    result.todo += [
-        f"patches/modules/{row.module} was made for {row.before}: see whether it still applies"
-        for row in result.modules
-        if row.ours
-    ]
-
-
-def _in_zip(path: Path, name: str) -> str:
-    """Return a text file out of a module zip, whose names start with `<module>@<version>/`."""
-    try:
-        with zipfile.ZipFile(path) as bundle:
-            (found,) = [n for n in bundle.namelist() if n.partition("/")[2] == name]
-            return bundle.read(found).decode()
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise BuildFailed(f"{path.name} has no {name}", why=str(error)) from error
-
-
-def _faults_of_patches(after: Pin) -> list[str]:
-    """Return which of our patches no longer fit the new sources."""
-    try:
-        if patch_files(paths.PATCHES / after.name):
-            sources.tree(after)
-        if after.module == TOOLCHAIN:
-            overlay.check_known(sources.tree(after).data, linker.FOLDER)
-    except BuildFailed as error:
-        return [f"{error.what}: {error.why}"]
-    return []
 
 
 def _sizes(result: Bump) -> list[size.Measure]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from packaging.version import Version
+
 from build import features
 from build.errors import BuildFailed
 from build.features import Graph, Verdicts
@@ -59,6 +61,11 @@ def undecided(graph: Graph, verdicts: Verdicts, version: str) -> list[str]:
     except BuildFailed as error:
         return [line.strip() for line in error.why.splitlines() if line.strip()]
     return []
+
+
+def is_newer(wanted: str, have: str) -> bool:
+    """Say whether a Go version that a go.mod asks for is newer than another."""
+    return Version(wanted) > Version(have)
 
 
 @dataclass(frozen=True)

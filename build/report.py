@@ -83,15 +83,16 @@ def feature_changes(rows: Sequence[changes.FeatureChange]) -> None:
 
 
 def module_changes(rows: Sequence[changes.ModuleChange]) -> None:
-    """Print which required Go modules differ between two Tailscale versions."""
+    """Print which Go modules differ that Tailscale itself requires, or that we patch."""
     shown = [
         (
             row.module,
             row.before or "none",
             row.after or "none",
-            "we patch it" if row.ours else "indirect" if row.indirect else "",
+            "we patch it" if row.ours else "",
         )
         for row in rows
+        if row.ours or not row.indirect
     ]
     table("Go modules that differ", ("module", "before", "after", ""), shown)
 

@@ -29,7 +29,7 @@ LEVELS: dict[int, set[str]] = {
         "unsign",
     },
     3: {"sources", "linker", "golang", "busybox", "compress", "rootfs", "image", "layout", "sbom"},
-    4: {"audit", "size", "weigh", "lab", "verify", "figures", "candidate"},
+    4: {"audit", "size", "weigh", "lab", "verify", "figures", "candidate", "impact"},
     5: {
         "report",
         "plots",
@@ -81,7 +81,7 @@ ONLY = {
     "subprocess": {"command"},
     "plumbum": {"command"},
     "requests": {"sources", "routerapi", "registry", "forge"},
-    "packaging": {"version", "features", "golang", "pipeline", "release", "bump"},
+    "packaging": {"version", "features", "golang", "pipeline", "release", "bump", "changes"},
     "cryptography": {"signature"},
     "cyclonedx": {"sbom"},
     "tomlkit": {"bump"},
