@@ -15,6 +15,7 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
+from build import bump as bumping
 from build import (
     cache,
     credentials,
@@ -255,6 +256,36 @@ def pins_(c, json=False, debug=False):
             for row in rows
         ],
     )
+
+
+@task(
+    positional=["name", "version"],
+    help={
+        "name": "the pin, such as tailscale",
+        "version": "the release to take, such as 1.102.5",
+        "force": "take it although it is older than the pinned one",
+        "build": "build all platforms with both versions and compare their sizes (minutes)",
+        "dry_run": "do all of it but the writing",
+        **COMMON,
+    },
+)
+@command
+def bump(c, name, version, force=False, build=False, dry_run=False, json=False, debug=False):
+    """Set a pin to another version with its sums, and show what that changes."""
+    done = bumping.bump(name, version, force=force, build=build, dry_run=dry_run)
+    if json:
+        report.print_json(done.as_json())
+        return
+    if done.before == done.after:
+        print(f"{done.after.title} is pinned already; nothing to do")
+        return
+    if done.impact.features:
+        report.feature_changes(done.impact.features)
+    if done.impact.modules:
+        report.module_changes(done.impact.modules)
+    if done.measures:
+        report.size_changes(done.measures, f"Sizes, {done.before.title} -> {done.after.version}")
+    print("\n".join(bumping.summary(done)))
 
 
 @task(help={"offline": "only check what is there", **COMMON})

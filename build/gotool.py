@@ -17,6 +17,17 @@ Trees = Callable[[Pin], cache.Entry]
 """Gives the unpacked sources of a pin."""
 
 
+def toolchain_version(go: Pin) -> str:
+    """Return which Go the pin of a toolchain is, such as 1.26.8, out of its module version.
+
+    Raises BuildFailed if that names none.
+    """
+    match = re.search(r"go(\d+(?:\.\d+)+)", go.version)
+    if not match:
+        raise BuildFailed(f"the Go pin's version {go.version} names no Go release")
+    return match[1]
+
+
 @dataclass(frozen=True)
 class Go:
     """The pins of Tailscale and Go and how to get their trees.
@@ -31,11 +42,8 @@ class Go:
 
     @property
     def version(self) -> str:
-        """The toolchain's version, such as 1.26.8, out of its module version."""
-        match = re.search(r"go(\d+(?:\.\d+)+)", self.go.version)
-        if not match:
-            raise BuildFailed(f"the Go pin's version {self.go.version} names no Go release")
-        return match[1]
+        """The toolchain's version."""
+        return toolchain_version(self.go)
 
     @property
     def root(self) -> Path:

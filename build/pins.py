@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,11 @@ class Pin:
         return f"{self.name} {self.version}"
 
 
-def _pin(name: str, row: Any, where: str) -> Pin:
+def from_row(name: str, row: Any, where: str) -> Pin:
+    """Return the pin that a block of a pins file states; `where` is the file's name, for errors.
+
+    Raises UserError naming every fault of the block.
+    """
     if not isinstance(row, dict):
         raise UserError(f"'{name}' in {where} is not a pin", why="it stands before the first [pin]")
     problems: list[str] = []
@@ -94,13 +100,31 @@ def load(path: Path) -> dict[str, Pin]:
         rows = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"cannot read the pins in {path}", why=str(error)) from error
-    return {name: _pin(name, row, path.name) for name, row in rows.items()}
+    return {name: from_row(name, row, path.name) for name, row in rows.items()}
+
+
+FILE = DATA / "pins.toml"
+_instead: dict[str, Pin] = {}
 
 
 @functools.cache
+def _of_repository() -> dict[str, Pin]:
+    return load(FILE)
+
+
 def pins() -> dict[str, Pin]:
     """Return the repository's pins by name."""
-    return load(DATA / "pins.toml")
+    return _of_repository() | _instead
+
+
+@contextmanager
+def instead(other: Pin) -> Iterator[None]:
+    """Let another pin stand for the repository's of that name: to build before it is written."""
+    _instead[other.name] = other
+    try:
+        yield
+    finally:
+        del _instead[other.name]
 
 
 def pin(name: str) -> Pin:

@@ -48,7 +48,7 @@ class Request:
     """What to build: platforms, release, way to compress; `whole` asks for the one index of all.
 
     `assembler`, one of ASSEMBLERS, makes that index. `offline` forbids the network, `check_size`
-    makes an exceeded budget an error.
+    makes an exceeded budget an error; without `products` nothing is written to dist/.
     """
 
     targets: Sequence[Target]
@@ -58,6 +58,7 @@ class Request:
     whole: bool = False
     check_size: bool = True
     assembler: str = "oci"
+    products: bool = True
 
 
 @dataclass
@@ -149,24 +150,27 @@ def _build_once(request: Request) -> Result:
         result.rootfs[target.name] = files
         result.images[target.name] = entry
         result.measures += size.measure(target, files, history)
-        program = compiled[target.name]
-        subject = sbom.Subject(
-            name=image.REPOSITORY,
-            tag=request.release.tag,
-            target=target,
-            manifest=entry.facts["manifest"],
-            epoch=epoch,
-            binary=program.artifact("tailscale.combined"),
-            files=files,
-            packed=request.compress == "upx",
-        )
-        bill = result.bills[target.name] = _noted(sbom.build(go, subject), result, target)
-        long = str(program.facts["long"])
-        for name, artifact in (
-            (layout.symbols_name(target.name, long), program.artifact(golang.SYMBOLS)),
-            (layout.bill_name(target.name, long), bill.artifact(sbom.FILE)),
-        ):
-            beside[name] = target.name, artifact
+        if request.products:
+            program = compiled[target.name]
+            subject = sbom.Subject(
+                name=image.REPOSITORY,
+                tag=request.release.tag,
+                target=target,
+                manifest=entry.facts["manifest"],
+                epoch=epoch,
+                binary=program.artifact("tailscale.combined"),
+                files=files,
+                packed=request.compress == "upx",
+            )
+            bill = result.bills[target.name] = _noted(sbom.build(go, subject), result, target)
+            long = str(program.facts["long"])
+            for name, artifact in (
+                (layout.symbols_name(target.name, long), program.artifact(golang.SYMBOLS)),
+                (layout.bill_name(target.name, long), bill.artifact(sbom.FILE)),
+            ):
+                beside[name] = target.name, artifact
+    if not request.products:
+        return result
     chosen = {target.name: target for target in request.targets}
     check: layout.Check = _audit
     assembler = None

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from build import cache, features, figures, size, tools, verify, weigh
+from build import cache, changes, features, figures, size, tools, verify, weigh
 from build.digest import canonical_json
 
 
@@ -69,6 +69,48 @@ def feature_table(resolution: features.Resolution, version: str) -> None:
     count = len(resolution.included)
     title = f"Tailscale {version}: {count} of {len(rows)} features are in"
     table(title, ("feature", "", "needed by", "why"), rows)
+
+
+def feature_changes(rows: Sequence[changes.FeatureChange]) -> None:
+    """Print which features differ between two Tailscale versions and what we said of each."""
+    shown = []
+    for row in rows:
+        needs = ", ".join(row.deps)
+        if row.change == "deps":
+            needs = f"{', '.join(row.deps_before) or 'nothing'} -> {needs or 'nothing'}"
+        shown.append((row.name, row.change, needs, row.verdict, row.reason or row.desc))
+    table("Features that differ", ("feature", "", "needs", "verdict", "why"), shown)
+
+
+def module_changes(rows: Sequence[changes.ModuleChange]) -> None:
+    """Print which Go modules differ that Tailscale itself requires, or that we patch."""
+    shown = [
+        (
+            row.module,
+            row.before or "none",
+            row.after or "none",
+            "we patch it" if row.ours else "",
+        )
+        for row in rows
+        if row.ours or not row.indirect
+    ]
+    table("Go modules that differ", ("module", "before", "after", ""), shown)
+
+
+def size_changes(measures: Sequence[size.Measure], title: str) -> None:
+    """Print sizes before and after a change; the measures carry both."""
+    rows = [
+        (
+            row.target,
+            row.component,
+            f"{row.before:,}" if row.before else "",
+            f"{row.size:,}",
+            f"{row.size - row.before:+,}" if row.before else "",
+            f"{row.size / row.budget:.1%}" if row.budget else "",
+        )
+        for row in measures
+    ]
+    table(title, ("platform", "component", ">before", ">after", ">change", ">of budget"), rows)
 
 
 def weight_table(weights: Sequence[weigh.Weight], by: str, target: str) -> None:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,59 @@ def fetch(wanted: Pin, *, offline: bool = False) -> Path:
     return place
 
 
+@dataclass(frozen=True)
+class Draft:
+    """The file of a pin whose sums are not known yet, as its client or server gave it.
+
+    `name` is its file name there, `origin` the archive's address. For a Go module `release` is the
+    module proxy's JSON about it, `{"Version": …, "Time": …}`, and `database` what the Go checksum
+    database says of it, in the words of go.sum files; empty if it was not asked.
+    """
+
+    path: Path
+    name: str
+    origin: str = ""
+    release: str = ""
+    database: str = ""
+
+
+def draft(wanted: Pin, folder: Path, *, database: bool = True) -> Draft:
+    """Download the file of a pin without size and sums into `folder`: to work them out.
+
+    With `database` the go command compares a module with the Go checksum database. Raises
+    SourceError. Nothing comes from the cache or $MT_SOURCES, and nothing goes there.
+    """
+    assert not wanted.sha256, "a pin that has its sums is fetched and compared with them"
+    out = folder / wanted.file
+    with log.step("fetch", wanted.title) as advance:
+        if wanted.kind == "archive":
+            return Draft(out, wanted.file, origin=_archive(wanted, out, advance))
+        if wanted.kind == "wheel":
+            return Draft(out, _wheel(wanted, out, advance).name)
+        place = _gomodule(wanted, out, advance, database=database)
+    # place is <room>/cache/download/<module>/@v/<version>.zip; the database's answers lie beside.
+    download = place.parents[1 + len(Path(wanted.module).parts)]
+    answer = download / "sumdb" / "sum.golang.org" / "lookup"
+    answer /= f"{wanted.module}@v{wanted.version}"
+    said = answer.read_text() if answer.is_file() else ""
+    return Draft(out, wanted.file, release=place.with_suffix(".info").read_text(), database=said)
+
+
+def adopt(wanted: Pin, path: Path) -> None:
+    """Move a draft's file into the cache, as that of the pin made from it.
+
+    Raises SourceError if it is not.
+    """
+    if fault := _fault(wanted, path) or _fault_of_sum(wanted, path):
+        raise SourceError(f"{wanted.title} is not what was drafted", why=fault)
+    place = cached(wanted)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(place)
+
+
 def _fault(wanted: Pin, path: Path) -> str:
+    if not wanted.sha256:  # of a draft; a pin without sums is not loaded
+        return ""
     size, sha256 = path.stat().st_size, digest.of_file(path)
     if (size, sha256) == (wanted.size, wanted.sha256):
         return ""
@@ -121,7 +174,8 @@ def debian_mirrors() -> list[str]:
     return [address for address in found if "security" not in address]
 
 
-def _archive(wanted: Pin, out: Path, advance: log.Advance) -> None:
+def _archive(wanted: Pin, out: Path, advance: log.Advance) -> str:
+    """Download from the first address that has the right file; returns that address."""
     addresses = list(wanted.urls)
     if wanted.debian_pool:
         addresses += [f"{mirror}/pool/{wanted.debian_pool}" for mirror in debian_mirrors()]
@@ -130,7 +184,7 @@ def _archive(wanted: Pin, out: Path, advance: log.Advance) -> None:
         for address in list(addresses):
             final, outcome = _download(address, out, wanted, advance)
             if not outcome:
-                return
+                return address
             outcomes[address] = outcome
             if final:
                 addresses.remove(address)
@@ -216,8 +270,11 @@ _FINAL = re.compile(
 )
 
 
-def _by_client(wanted: Pin, out: Path, argv: list[str], product: str, env: dict[str, str]) -> None:
-    """Run a registry's own client, which leaves `product` in its folder; passing faults retried."""
+def _by_client(wanted: Pin, out: Path, argv: list[str], product: str, env: dict[str, str]) -> Path:
+    """Run a registry's own client, which leaves `product` in its folder; passing faults retried.
+
+    `product` may be a glob pattern. Returns where the client had left it.
+    """
     folder = out.parent
     record = work_dir() / "fetch" / f"{wanted.name}.log"
     for attempt, room in _attempts(wanted, folder):
@@ -231,9 +288,9 @@ def _by_client(wanted: Pin, out: Path, argv: list[str], product: str, env: dict[
         except BuildFailed as error:
             failure = error
         # The go command refuses a module that needs a newer Go, but has it by then.
-        if (found := room / product).is_file():
+        if found := next(room.glob(product), None):
             found.rename(out)
-            return
+            return found
         said = record.read_text(errors="replace").partition("\n")[2]
         if attempt + 1 == ROUNDS or _FINAL.search(said):
             raise SourceError(
@@ -242,19 +299,23 @@ def _by_client(wanted: Pin, out: Path, argv: list[str], product: str, env: dict[
                 cure="check the network and the registry settings of pip or go (PIP_INDEX_URL, "
                 f"GOPROXY), or put {wanted.file} into a folder and name it in MT_SOURCES",
             )
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _wheel(wanted: Pin, out: Path, advance: log.Advance) -> None:
+def _wheel(wanted: Pin, out: Path, advance: log.Advance) -> Path:
     requirement = out.parent / "requirement.txt"
-    requirement.write_text(f"{wanted.package}=={wanted.version} --hash=sha256:{wanted.sha256}\n")
+    known = f" --hash=sha256:{wanted.sha256}" if wanted.sha256 else ""
+    requirement.write_text(f"{wanted.package}=={wanted.version}{known}\n")
     argv = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     argv += ["--no-cache-dir", "--progress-bar=off", "--disable-pip-version-check"]
-    argv += ["--require-hashes", "-r", str(requirement), "-d", "{room}"]
+    argv += ["--require-hashes"] if known else []
+    argv += ["-r", str(requirement), "-d", "{room}"]
     env = command.network_environment() | {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
-    _by_client(wanted, out, argv, wanted.file, env)
+    # Another version's wheel may be made for other platforms, which its file name lists.
+    return _by_client(wanted, out, argv, wanted.file if known else "*.whl", env)
 
 
-def _gomodule(wanted: Pin, out: Path, advance: log.Advance) -> None:
+def _gomodule(wanted: Pin, out: Path, advance: log.Advance, *, database: bool = False) -> Path:
     bootstrap = tree(pin("go-bootstrap"))
     go = bootstrap.data / "go" / "bin" / "go"
     argv = [str(go), "mod", "download", "-json", f"{wanted.module}@v{wanted.version}"]
@@ -268,12 +329,15 @@ def _gomodule(wanted: Pin, out: Path, advance: log.Advance) -> None:
         "GOPATH": "{room}/gopath",
         "GOCACHE": "{room}/gocache",
     }
-    if wanted.module != "golang.org/toolchain":
+    if database:
+        # GOPRIVATE of the user's settings would quietly leave the database out.
+        env["GONOSUMDB"] = "none"
+    elif wanted.module != "golang.org/toolchain":
         # The pin's own sum is checked below. For toolchains the go command insists on the
         # checksum database, which its module proxy passes on.
         env["GOSUMDB"] = "off"
     product = f"cache/download/{wanted.module}/@v/v{wanted.version}.zip"
-    _by_client(wanted, out, argv, product, env)
+    return _by_client(wanted, out, argv, product, env)
 
 
 def tree(wanted: Pin, *, offline: bool = False) -> cache.Entry:

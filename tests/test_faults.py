@@ -15,9 +15,12 @@ import pytest
 from conftest import SHARED_CACHE
 from fakes.real import LIGHT, ROOT, Room, finish, private
 
+from build import layout, pipeline
+from build.targets import target
+
 pytestmark = pytest.mark.slow
 
-TAR = "mikrotik-tailscale-v1.102.5-mt.0-arm64.tar"
+TAR = layout.archive_name(target("arm64"), pipeline.release_of())
 FAST = ("busybox", "compress-busybox", "image")
 
 

@@ -9,12 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 from fakes.images import RELEASE
-from goldens import compile_golden, golden
+from goldens import compile_golden, fixed_pins, golden
 
 from build import golang, targets
 from build.errors import BuildFailed
 from build.gotool import Go
-from build.pins import pin
 
 RENEW = "wanted? ./dev python -m tests.renew"
 
@@ -23,7 +22,7 @@ RENEW = "wanted? ./dev python -m tests.renew"
 def go(places: Path) -> Go:
     for name in ("go", "tailscale"):
         (places / name).mkdir()
-    return Go(pin("tailscale"), pin("go"), lambda p: SimpleNamespace(data=places / p.name))
+    return Go(*fixed_pins(), lambda p: SimpleNamespace(data=places / p.name))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from build import pins
 from build.errors import UserError
+from build.version import is_stable
 
 GOOD = {
     "kind": '"archive"',
@@ -91,7 +92,7 @@ def test_a_missing_file(places: Path) -> None:
 def test_the_repositorys_own_pins() -> None:
     found = pins.pins()
     assert {"tailscale", "go", "busybox", "upx", "zig"} <= found.keys()
-    assert found["tailscale"].version == "1.102.5"
+    assert is_stable(found["tailscale"].version)
     assert all(pin.epoch for pin in (found["tailscale"], found["busybox"]))
     assert all("{" not in text for pin in found.values() for text in (pin.file, *pin.urls))
     assert all(re.fullmatch(r"h1:[A-Za-z0-9+/]{43}=", p.h1) for p in found.values() if p.h1)
