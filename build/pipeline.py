@@ -151,24 +151,7 @@ def _build_once(request: Request) -> Result:
         result.images[target.name] = entry
         result.measures += size.measure(target, files, history)
         if request.products:
-            program = compiled[target.name]
-            subject = sbom.Subject(
-                name=image.REPOSITORY,
-                tag=request.release.tag,
-                target=target,
-                manifest=entry.facts["manifest"],
-                epoch=epoch,
-                binary=program.artifact("tailscale.combined"),
-                files=files,
-                packed=request.compress == "upx",
-            )
-            bill = result.bills[target.name] = _noted(sbom.build(go, subject), result, target)
-            long = str(program.facts["long"])
-            for name, artifact in (
-                (layout.symbols_name(target.name, long), program.artifact(golang.SYMBOLS)),
-                (layout.bill_name(target.name, long), bill.artifact(sbom.FILE)),
-            ):
-                beside[name] = target.name, artifact
+            beside |= _beside(go, request, result, target, compiled[target.name])
     if not request.products:
         return result
     chosen = {target.name: target for target in request.targets}
@@ -203,6 +186,28 @@ def _by_buildx(job: buildx.Job) -> tuple[layout.Check, layout.Assembler]:
         return buildx.assemble(job, folder)
 
     return check, layout.Assembler(buildx.PRODUCT, job.made_from(), write)
+
+
+def _beside(
+    go: Go, request: Request, result: Result, target: Target, program: cache.Entry
+) -> dict[str, tuple[str, Artifact]]:
+    """Return the files that go with a platform's image: symbols and bill of materials."""
+    subject = sbom.Subject(
+        name=image.REPOSITORY,
+        tag=request.release.tag,
+        target=target,
+        manifest=result.images[target.name].facts["manifest"],
+        epoch=pin("tailscale").epoch,
+        binary=program.artifact("tailscale.combined"),
+        files=result.rootfs[target.name],
+        packed=request.compress == "upx",
+    )
+    bill = result.bills[target.name] = _noted(sbom.build(go, subject), result, target)
+    long = str(program.facts["long"])
+    return {
+        layout.symbols_name(target.name, long): (target.name, program.artifact(golang.SYMBOLS)),
+        layout.bill_name(target.name, long): (target.name, bill.artifact(sbom.FILE)),
+    }
 
 
 def _audit(path: Path, chosen: dict[str, Target]) -> None:
