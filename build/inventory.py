@@ -1,23 +1,21 @@
 """What is in a platform's image: each component with version, origin, licence and our changes.
 
-Go modules come from the binary's own build information, the folders of their packages from the go
-command; the two have to agree.
+Versions come from what is really there: the binary's build information, the pins, zig's tree.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from build import archives, licences, modules, overlay
+from build import archives, buildinfo, licences, modules, overlay
 from build.artifacts import Rootfs
 from build.errors import BuildFailed
 from build.gotool import Go
-from build.paths import PATCHES, ROOT, work_dir
+from build.paths import PATCHES, ROOT
 from build.pins import Pin, pin
 from build.targets import Target
 
@@ -89,77 +87,16 @@ def musl_version(zig: Path) -> str:
     return match[1]
 
 
-def go_sums(go_sum: str) -> dict[tuple[str, str], str]:
-    """Read a go.sum file: {(module, version): h1 sum of its zip}."""
-    rows = (line.split() for line in go_sum.splitlines())
-    return {(row[0], row[1]): row[2] for row in rows if len(row) == 3}
-
-
-def _values(text: str) -> list[dict[str, Any]]:
-    """Read the JSON values that `go list -json` prints one after the other."""
-    found, at, decoder = [], 0, json.JSONDecoder()
-    while (at := len(text) - len(text[at:].lstrip())) < len(text):
-        value, at = decoder.raw_decode(text, at)
-        found.append(value)
-    return found
-
-
 def _by_code(module: str) -> tuple[Path, ...]:
     """Return the code of ours that changes a module beside its patches."""
     return (Path("build/unsign.py"),) if module == modules.ROOTS else ()
 
 
-@dataclass(frozen=True)
-class Linked:
-    """What a Go binary says of itself, and {module: its folder and those of its packages}."""
-
-    go_version: str
-    main: str
-    versions: dict[str, str]
-    folders: dict[str, tuple[Path, set[Path]]]
-
-
-def linked(go: Go, target: Target, binary: Path, scratch: Path) -> Linked:
-    """Read a binary as the linker left it (UPX hides this).
-
-    Raises BuildFailed if its modules are not those that its packages come from.
-    """
-    record = work_dir() / target.name / "sbom.log"
-    what = f"the modules of {binary.name} for {target.name}"
-    words = ["version", "-m", "-json", str(binary)]
-    said = json.loads(go.run(words, what=what, record=record, scratch=scratch))
-    settings = {row["Key"]: row["Value"] for row in said["Settings"]}
-    words = ["list", "-deps", f"-tags={settings['-tags']}", "-json=Dir,Module,Standard"]
-    listed = go.run(
-        [*words, said["Path"]],
-        what=what,
-        record=record,
-        scratch=scratch,
-        target=target,
-        cwd=modules.source(go).data,
-        append=True,
-    )
-    folders: dict[str, tuple[Path, set[Path]]] = {}
-    for row in _values(listed):
-        if not row.get("Standard"):
-            module = row["Module"]
-            home = Path((module.get("Replace") or module)["Dir"])
-            folders.setdefault(module["Path"], (home, set()))[1].add(Path(row["Dir"]))
-    versions = {row["Path"]: row["Version"] for row in said["Deps"]}
-    main = said["Main"]["Path"]
-    if differing := folders.keys() ^ {main, *versions}:
-        raise BuildFailed(
-            f"{what}: the binary and the go command disagree",
-            why=f"only one of them names {', '.join(sorted(differing))}",
-        )
-    return Linked(said["GoVersion"].removeprefix("go"), main, versions, folders)
-
-
-def _go(go: Go, found: Linked, table: Mapping[str, licences.Licence]) -> list[Component]:
+def _go(go: Go, found: buildinfo.Linked, table: Mapping[str, licences.Licence]) -> list[Component]:
     texts = {name: licences.files(home, dirs) for name, (home, dirs) in found.folders.items()}
     texts[STD] = licences.files(go.root)
     licences.check(texts, table)
-    sums = go_sums((go.source / "go.sum").read_text())
+    sums = buildinfo.go_sums((go.source / "go.sum").read_text())
     ours = modules.folders()
     rows = [
         Component(
@@ -284,7 +221,7 @@ def collect(
     image. Raises BuildFailed for an unknown or changed licence, or a file that nothing stands for.
     """
     table = licences.load()
-    found = linked(go, target, binary, scratch)
+    found = buildinfo.linked(go, target, binary, scratch)
     known = [*_go(go, found, table), *_c(go, packed, table)]
     by_path = {row.path: row for row in known if row.path}
     rest = [row for row in known if not row.path]

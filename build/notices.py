@@ -33,6 +33,8 @@ _OTHERS = "\n## The rest of what is in the images\n"
 _TOOLS = "\n## What they are built with\n"
 
 _MADE_BY = {
+    "tailscale": "some of its Go modules by `patches/modules/`, Go's linker by `patches/linker/`; "
+    "compiled by `build/golang.py`",
     "busybox": "configured by `busybox-applets.config`, compiled by `build/busybox.py` with zig "
     "(`build/crosscc.py`); it has musl in it, from zig's package",
     "upx": "only its decompressor is in the images, in each binary; compiled by "

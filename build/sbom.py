@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build import archives, cache, digest, inventory, licences, modules
+from build import archives, buildinfo, cache, digest, inventory, licences, modules
 from build.artifacts import Artifact, Rootfs
 from build.errors import BuildFailed
 from build.gotool import Go
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FILE = "sbom.cdx.json"
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
 _LIBRARY = "cyclonedx-python-lib"
-_CODE = (__file__, inventory.__file__, licences.__file__)
+_CODE = (__file__, inventory.__file__, buildinfo.__file__, licences.__file__)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,11 @@ import pytest
 from conftest import SHARED_CACHE
 from fakes import images
 
+<<<<<<< ours
 from build import cache, digest, inventory, layout, licences, pipeline, referrers, sbom, targets
+=======
+from build import buildinfo, cache, digest, licences, pipeline, referrers, sbom, targets
+>>>>>>> theirs
 from build.artifacts import Artifact, Rootfs
 from build.errors import BuildFailed
 from build.inventory import Component
@@ -140,10 +144,10 @@ def test_artifacts_that_refer_to_images(places: Path) -> None:
 
 
 def test_the_values_that_go_list_prints() -> None:
-    assert inventory._values('{"a": 1}\n{"b": {"c": 2}}\n\n') == [{"a": 1}, {"b": {"c": 2}}]
-    assert inventory._values("") == []
+    assert buildinfo._values('{"a": 1}\n{"b": {"c": 2}}\n\n') == [{"a": 1}, {"b": {"c": 2}}]
+    assert buildinfo._values("") == []
     sums = "example.com/m v1.0.0 h1:abc=\nexample.com/m v1.0.0/go.mod h1:def=\n"
-    assert inventory.go_sums(sums)["example.com/m", "v1.0.0"] == "h1:abc="
+    assert buildinfo.go_sums(sums)["example.com/m", "v1.0.0"] == "h1:abc="
 
 
 # The real images.
