@@ -15,11 +15,7 @@ import pytest
 from conftest import SHARED_CACHE
 from fakes import images
 
-<<<<<<< ours
-from build import cache, digest, inventory, layout, licences, pipeline, referrers, sbom, targets
-=======
-from build import buildinfo, cache, digest, licences, pipeline, referrers, sbom, targets
->>>>>>> theirs
+from build import buildinfo, cache, digest, layout, licences, pipeline, referrers, sbom, targets
 from build.artifacts import Artifact, Rootfs
 from build.errors import BuildFailed
 from build.inventory import Component
