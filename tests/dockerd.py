@@ -114,7 +114,8 @@ class Engine:
     def docker(self, *words: str) -> str:
         """What a docker command that succeeds says."""
         done = self.run(*words)
-        assert done.returncode == 0, f"docker {words}: {done.stdout}{done.stderr}"
+        log = (self.root / "dockerd.log").read_text()[-2000:]
+        assert done.returncode == 0, f"docker {words}: {done.stdout}{done.stderr}\n{log}"
         return done.stdout
 
     def wait(self) -> None:

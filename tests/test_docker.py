@@ -374,12 +374,14 @@ def test_the_engine_dies_half_way(copy: Place, moment: str) -> None:
     before = digest.tree_manifest(copy.dist)
     process = copy.during(moment)
     copy.engine.kill()
-    said = ended(process, 1)[1]
+    try:
+        said = ended(process, 1)[1]
+    finally:
+        copy.engine.start()  # the other tests have the same
     assert "assembling the images: docker ended with exit status 1" in said
     assert "see that the Docker engine runs" in said
     assert "Traceback" not in said
     untouched(copy, before)
-    copy.engine.start()
     assert copy.build("--assembler", "buildx")["ran"] == ["buildx all"]
 
 
