@@ -69,7 +69,8 @@ def _draft(wanted: Pin, scratch: Path) -> sources.Draft:
             raise SourceError(
                 f"there is no {wanted.title} to be had",
                 why=error.why,
-                cure=f"see whether there is such a version; else {error.cure}",
+                cure="see whether there is such a version; then check the network and the settings "
+                "of the client (PIP_INDEX_URL, GOPROXY, MT_DEBIAN_MIRROR)",
             ) from error
         log.warn(f"the Go checksum database does not answer for {wanted.title}")
     again = scratch / "again"

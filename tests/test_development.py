@@ -185,6 +185,24 @@ def test_adding_a_platform(clone: Clone) -> None:
     assert {name.split("/")[0] for name in changed} <= {"build", "tests"}
 
 
+@rehearses("Bumping a pin")
+def test_bumping_a_pin(clone: Clone) -> None:
+    """From an older version, so that the document's one is a bump whatever is pinned now."""
+    clone.shell("./dev invoke bump cmake 4.0.3 --force")
+    clone.run("Bumping a pin")
+    pins = (clone.folder / "build" / "data" / "pins.toml").read_text()
+    block = pins.split("\n[cmake]\n")[1].split("\n[")[0]
+    assert 'version = "4.1.3"' in block
+    assert "81f11b72bc59cbe547d9f283487ef0519bf68176edffcdfa1a4dc5a52f292369" in block
+
+
+@rehearses("Renovate")
+def test_looking_at_what_renovate_finds(clone: Clone) -> None:
+    (printed,) = clone.run("Renovate")
+    assert "Config validated successfully" in printed
+    assert printed.count('"datasource": "custom.busybox"') == 1
+
+
 def test_every_command_of_the_document_is_rehearsed() -> None:
     assert blocks(DOCUMENT.read_text()).keys() == REHEARSED.keys()
 
