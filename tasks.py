@@ -18,6 +18,7 @@ from invoke import Context, Exit, task
 from build import bump as bumping
 from build import (
     cache,
+    credentials,
     errors,
     features,
     figures,
@@ -28,12 +29,18 @@ from build import (
     layout,
     log,
     markdown,
+    notices,
     paths,
     pipeline,
+    place,
     plots,
+    referrers,
+    registry,
     report,
     router,
     routerapi,
+    sbom,
+    signature,
     size,
     sources,
     symbols,
@@ -42,8 +49,11 @@ from build import (
     variants,
 )
 from build import deploy as deployment
+from build import publish as publication
 from build import release as releasing
+from build import rollback as moving
 from build import verify as runtime
+from build.artifacts import Attachment
 from build.pins import pins
 from build.version import Release, parse_release
 
@@ -91,7 +101,14 @@ def _release(tag: str) -> Release:
 
 
 def _build(
-    arch: list[str], *, whole: bool, release: str, compress: str, offline: bool, json: bool
+    arch: list[str],
+    *,
+    whole: bool,
+    release: str,
+    compress: str,
+    offline: bool,
+    json: bool,
+    assembler: str = "oci",
 ) -> None:
     request = pipeline.Request(
         targets=targets.select(arch),
@@ -100,6 +117,7 @@ def _build(
         offline=offline,
         whole=whole,
         check_size=False,
+        assembler=assembler,
     )
     result = pipeline.build(request)
     products = {
@@ -156,11 +174,24 @@ def build(c, arch, release="", compress="upx", offline=False, why=False, json=Fa
     _build(arch, whole=False, release=release, compress=compress, offline=offline, json=json)
 
 
-@task(help=BUILD_HELP)
+ASSEMBLER_HELP = "who writes the layout: oci (this project) or buildx (your docker; oci-buildx/)"
+
+
+@task(help={"assembler": ASSEMBLER_HELP, **BUILD_HELP})
 @command
-def build_all(c, release="", compress="upx", offline=False, why=False, json=False, debug=False):
+def build_all(
+    c,
+    assembler="oci",
+    release="",
+    compress="upx",
+    offline=False,
+    why=False,
+    json=False,
+    debug=False,
+):
     """Build the images of all platforms, and one OCI layout with an index of them, into dist/."""
-    _build([], whole=True, release=release, compress=compress, offline=offline, json=json)
+    options = {"release": release, "compress": compress, "offline": offline, "json": json}
+    _build([], whole=True, assembler=assembler, **options)
 
 
 @task(
@@ -378,6 +409,68 @@ def inspect(c, arch, json=False, debug=False):
     target = targets.target(arch)
     request = pipeline.Request([target], pipeline.release_of(), check_size=False)
     report.image_contents(pipeline.build(request).images[target.name], as_json=json)
+
+
+@task(
+    name="sources",
+    help={
+        "write": "write docs/SOURCES.md",
+        "check": "exit with 3 if docs/SOURCES.md is not what the pins say",
+        **COMMON,
+    },
+)
+@command
+def sources_(c, write=False, check=False, json=False, debug=False):
+    """Show where the corresponding source of what is in the images is (GPL)."""
+    if write:
+        notices.write()
+    if check:
+        notices.check()
+    if json:
+        report.print_json({"text": notices.sources()})
+    elif not (write or check):
+        sys.stdout.write(notices.sources())
+
+
+@task(name="sbom", help={"arch": ARCH_HELP, "release": "full tag of the image's release", **COMMON})
+@command
+def sbom_(c, arch, release="", json=False, debug=False):
+    """Show the components of a platform's image with their licences; --json prints the bill."""
+    target = targets.target(arch)
+    request = pipeline.Request([target], _release(release), check_size=False)
+    bill = pipeline.build(request).bills[target.name]
+    if json:
+        sys.stdout.write(cache.checked(bill.artifact(sbom.FILE)).read_text())
+        return
+    rows = [[name, version, licence] for name, version, _, licence in bill.facts["components"]]
+    report.table(f"What is in {target.name}", ("component", "version", "licence"), rows)
+    print(f"{len(rows)} components, {bill.facts['licence']}")
+
+
+@task(help={"out": "file for the private key; the public one goes beside it as FILE.pub", **COMMON})
+@command
+def signing_key(c, out, json=False, debug=False):
+    """Make a key pair for signatures; $MT_SIGNING_PASSWORD encrypts the private key."""
+    password = os.environ.get(signature.PASSWORD, "")
+    if not password:
+        log.warn(f"${signature.PASSWORD} is empty: the private key is not encrypted")
+    public = signature.write_pair(Path(out), password)
+    if json:
+        report.print_json({"private": out, "public": str(public)})
+    else:
+        print(f"{out}\n{public}")
+
+
+@task(help=COMMON)
+@command
+def sign(c, json=False, debug=False):
+    """Sign dist/SHA256SUMS with the key in $MT_SIGNING_KEY, into dist/SHA256SUMS.sig."""
+    key = signature.key_from_environment()
+    path = layout.sign(lambda content: signature.sign_bytes(content, key))
+    if json:
+        report.print_json({"signature": str(path)})
+    else:
+        print(path)
 
 
 @task(help=COMMON)
@@ -752,6 +845,112 @@ def deploy(
         )
     elif steps.actions and not json:
         print("nothing was changed; --apply does it")
+
+
+def _client(where: str, plain_http: bool) -> registry.Client:
+    where = where or os.environ.get("MT_REPOSITORY", "")
+    if not where:
+        raise errors.UserError(
+            "which repository?", cure="name it as REGISTRY/REPOSITORY, or set MT_REPOSITORY"
+        )
+    found = place.parse_place(where, plain_http=plain_http)
+    return registry.Client(found, credentials.find(found.host))
+
+
+def _attachments(layout_: Path, index: str, tag: str, where: str, sign: bool) -> list[Attachment]:
+    """Return what is published beside the images of a layout: bills of materials, the signature."""
+    beside = referrers.of_dist(layout_.parent, index, pins()["tailscale"].epoch)
+    if not beside:
+        log.warn(f"no bills of materials lie beside {layout_}: none are published")
+    if sign:
+        key = signature.key_from_environment()
+        beside.append(signature.sign(where, index, key, {"tag": tag}))
+    return beside
+
+
+@task(
+    help={
+        "to": "REGISTRY/REPOSITORY (default: $MT_REPOSITORY)",
+        "release": "tag to publish, or HEAD for the commit's (default: the layout's)",
+        "layout": "OCI layout of all platforms (default: oci in dist/)",
+        "dry_run": "only show what would be sent",
+        "plain_http": "speak to the registry without TLS; this machine's own needs no word",
+        "mount_from": "repository of the same registry that may have the blobs already",
+        "stable": "let :stable follow; --no-stable leaves it where it is",
+        "sign": "sign with the key in $MT_SIGNING_KEY; --no-sign publishes without a signature",
+        **COMMON,
+    },
+)
+@command
+def publish(
+    c,
+    to="",
+    release="",
+    layout="",
+    dry_run=False,
+    plain_http=False,
+    mount_from="",
+    stable=True,
+    sign=True,
+    json=False,
+    debug=False,
+):
+    """Send a release to a registry: all by digest, then its tag, then :stable (exit code 3)."""
+    folder = Path(layout) if layout else paths.dist_dir() / "oci"
+    with _client(to, plain_http) as client:
+        named, index = publication.head_of(folder)
+        named = _release(release) if release else named
+        beside = _attachments(folder, index, named.tag, client.place.text, sign)
+        wanted = publication.plan(client, folder, named, beside, stable=stable)
+        if not dry_run:
+            publication.apply(client, wanted, mount_from=mount_from)
+    columns = ("what", "digest", ">bytes", "state")
+    rows = wanted.rows(done=not dry_run)
+    if json:
+        keys = ("what", "digest", "size", "state")
+        parts = [dict(zip(keys, row, strict=True)) for row in rows]
+        head = {"release": named.tag, "index": wanted.index.digest, "dry_run": dry_run}
+        report.print_json({**head, "place": client.place.text, "parts": parts})
+        return
+    report.table(
+        f"{named.tag} in {client.place.text}",
+        columns,
+        [(what, of[:19], f"{size:,}" if size else "", state) for what, of, size, state in rows],
+    )
+    print(f"{client.place.text}@{wanted.index.digest}")
+    if dry_run:
+        print("nothing was sent; without --dry-run it is")
+
+
+@task(
+    help={
+        "to": "release that :stable shall be, such as v1.102.5-mt.1",
+        "at": "REGISTRY/REPOSITORY (default: $MT_REPOSITORY)",
+        "dry_run": "only show what would be moved",
+        "plain_http": "speak to the registry without TLS; this machine's own needs no word",
+        **COMMON,
+    },
+)
+@command
+def rollback(c, to, at="", dry_run=False, plain_http=False, json=False, debug=False):
+    """Move :stable to a release that is in the registry, after reading that whole."""
+    with _client(at, plain_http) as client:
+        wanted = moving.plan(client, to)
+        if wanted.moves and not dry_run:
+            moving.apply(client, wanted)
+    before = wanted.before_release.tag if wanted.before_release else wanted.before
+    if json:
+        facts = {"place": client.place.text, "from": before, "to": wanted.release.tag}
+        digests = {"before": wanted.before, "index": wanted.index.digest}
+        report.print_json({**facts, **digests, "moved": wanted.moves and not dry_run})
+        return
+    name = f"{client.place.text}:stable"
+    if not wanted.moves:
+        print(f"{name} is {wanted.release.tag} already, {wanted.index.digest}")
+        return
+    verb = "would move" if dry_run else "moved"
+    print(f"{name} {verb} from {before or 'nothing'} to {wanted.release.tag}")
+    print(f"{client.place.text}@{wanted.index.digest}")
 
 
 if sys.version_info < tools.LOWEST_PYTHON:

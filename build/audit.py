@@ -197,6 +197,9 @@ def tree_faults(tars: list[bytes], target: Target) -> list[str]:
             faults.append(f"layer: not a tar ({error})")
     if carriers != 1:
         faults.append(f"{BINARY}: wanted in exactly one layer, got {carriers}")
+    elif len(tars) != 1:
+        # What a second layer changes is stored twice.
+        faults.append(f"layers: wanted one, got {len(tars)}")
     return faults
 
 

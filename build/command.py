@@ -56,7 +56,7 @@ def run(
     log_file: Path,
     env: Mapping[str, str],
     cwd: Path,
-    stdin: str = "",
+    stdin: str | bytes = "",
     cure: str = "",
     append: bool = False,
 ) -> str:
@@ -83,7 +83,8 @@ def run(
             local.env.pop(name, "")
         arguments = [str(part) for part in argv[1:]]
         with _ending(_started(program, arguments, cwd, env, sink.fileno())) as process:
-            feeder = threading.Thread(target=_feed, args=(process, stdin.encode()), daemon=True)
+            data = stdin.encode() if isinstance(stdin, str) else stdin
+            feeder = threading.Thread(target=_feed, args=(process, data), daemon=True)
             feeder.start()
             assert process.stdout is not None
             while chunk := os.read(process.stdout.fileno(), 65536):

@@ -38,42 +38,55 @@ def layer_tar(files: Rootfs, epoch: int) -> bytes:
     stream = io.BytesIO()
     # PAX is the format the OCI specification names; GNU extensions are not always read.
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for entry in files.entries:
-            info = tarfile.TarInfo(entry.path)
-            info.mtime = epoch
-            if entry.kind == "dir":
-                info.type, info.mode = tarfile.DIRTYPE, entry.mode
-                archive.addfile(info)
-            elif entry.kind == "link":
-                info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, entry.target
-                archive.addfile(info)
-            else:
-                assert entry.source is not None
-                info.size, info.mode = entry.size, entry.mode
-                source = cache.checked(Artifact(entry.source, entry.size, entry.sha256))
-                archive.addfile(info, io.BytesIO(source.read_bytes()))
+        add_tree(archive, files, epoch)
     return stream.getvalue()
 
 
-def image_config(target: Target, diff_id: str, release: Release, epoch: int) -> dict[str, Any]:
-    """Return the OCI image configuration. RouterOS picks by architecture and variant."""
+def add_tree(archive: tarfile.TarFile, files: Rootfs, epoch: int, above: str = "") -> None:
+    """Add a root file system to a tar, below the folder `above`, which ends in a slash.
+
+    Raises cache.Damaged if a file is not what it was when it was made.
+    """
+    for entry in files.entries:
+        info = tarfile.TarInfo(above + entry.path)
+        info.mtime = epoch
+        if entry.kind == "dir":
+            info.type, info.mode = tarfile.DIRTYPE, entry.mode
+            archive.addfile(info)
+        elif entry.kind == "link":
+            info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, entry.target
+            archive.addfile(info)
+        else:
+            assert entry.source is not None
+            info.size, info.mode = entry.size, entry.mode
+            source = cache.checked(Artifact(entry.source, entry.size, entry.sha256))
+            archive.addfile(info, io.BytesIO(source.read_bytes()))
+
+
+def settings(release: Release) -> dict[str, Any]:
+    """Return what a container of the image starts with: the `config` of its configuration."""
     wanted = rootfs.plan()["image"]
     labels = {
         key: text.replace("{tag}", release.tag).replace("{tailscale}", str(release.tailscale))
         for key, text in wanted["labels"].items()
     }
+    return {
+        "Env": wanted["env"],
+        "Entrypoint": wanted["entrypoint"],
+        "Cmd": wanted["cmd"],
+        "Volumes": {path: {} for path in wanted["volumes"]},
+        "WorkingDir": "/",
+        "Labels": labels,
+    }
+
+
+def image_config(target: Target, diff_id: str, release: Release, epoch: int) -> dict[str, Any]:
+    """Return the OCI image configuration. RouterOS picks by architecture and variant."""
     config: dict[str, Any] = {
         "created": timestamp(epoch),
         "architecture": target.oci_architecture,
         "os": "linux",
-        "config": {
-            "Env": wanted["env"],
-            "Entrypoint": wanted["entrypoint"],
-            "Cmd": wanted["cmd"],
-            "Volumes": {path: {} for path in wanted["volumes"]},
-            "WorkingDir": "/",
-            "Labels": labels,
-        },
+        "config": settings(release),
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [{"created": timestamp(epoch), "created_by": "mikrotik-tailscale"}],
     }

@@ -73,6 +73,8 @@ def from_row(name: str, row: Any, where: str) -> Pin:
     if type(row.get("size")) is not int or row["size"] <= 0:
         problems.append("size must be a positive number of bytes")
     needs = {"archive": "urls", "wheel": "package", "gomodule": "module"}.get(row.get("kind", ""))
+    if row.get("kind") == "archive" and row.get("debian_pool"):
+        needs = None  # what only Debian has
     if needs and not row.get(needs):
         problems.append(f"a pin of kind {row['kind']} needs {needs}")
     if row.get("kind") == "gomodule" and not str(row.get("h1", "")).startswith("h1:"):

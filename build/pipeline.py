@@ -14,10 +14,12 @@ from packaging.version import Version
 
 from build import (
     audit,
+    buildx,
     busybox,
     cache,
     command,
     compress,
+    engine,
     golang,
     image,
     layout,
@@ -25,23 +27,28 @@ from build import (
     log,
     modules,
     rootfs,
+    sbom,
     size,
     sources,
     tools,
 )
 from build.artifacts import Artifact, Rootfs
+from build.errors import UserError
 from build.gotool import Go
 from build.pins import Pin, pin, pins
 from build.targets import Target, targets
 from build.version import Release
+
+ASSEMBLERS = ("oci", "buildx")
+"""Who writes the layout of all platforms: this project, or docker buildx."""
 
 
 @dataclass(frozen=True)
 class Request:
     """What to build: platforms, release, way to compress; `whole` asks for the one index of all.
 
-    `offline` forbids the network, `check_size` makes an exceeded budget an error; without
-    `products` nothing is written to dist/.
+    `assembler`, one of ASSEMBLERS, makes that index. `offline` forbids the network, `check_size`
+    makes an exceeded budget an error; without `products` nothing is written to dist/.
     """
 
     targets: Sequence[Target]
@@ -50,16 +57,21 @@ class Request:
     offline: bool = False
     whole: bool = False
     check_size: bool = True
+    assembler: str = "oci"
     products: bool = True
 
 
 @dataclass
 class Result:
-    """What was built: sizes, images and products; `ran` names the stages that were not cached."""
+    """What was built: sizes, images, bills of materials and products.
+
+    `ran` names the stages that were not cached.
+    """
 
     measures: list[size.Measure] = field(default_factory=list)
     images: dict[str, cache.Entry] = field(default_factory=dict)
     rootfs: dict[str, Rootfs] = field(default_factory=dict)
+    bills: dict[str, cache.Entry] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
@@ -93,6 +105,7 @@ def build(request: Request) -> Result:
     """
     start = time.monotonic()
     tools.require()
+    _check_assembler(request)
     cache.sweep()
     mended: set[Path] = set()
     while True:
@@ -111,10 +124,23 @@ def build(request: Request) -> Result:
     return result
 
 
+def _check_assembler(request: Request) -> None:
+    """Raise UserError before minutes of compiling if the assembler cannot work."""
+    if request.assembler not in ASSEMBLERS:
+        raise UserError(
+            f"'{request.assembler}' is not an assembler", cure=f"one of: {', '.join(ASSEMBLERS)}"
+        )
+    # Where it worked before, the engine is asked only if there is something to assemble.
+    if request.assembler == "buildx" and buildx.PRODUCT not in layout.read_record():
+        engine.require()
+
+
 def _build_once(request: Request) -> Result:
     result = Result()
-    made, symbols = _compile_all(request, result)
+    go = go_command(request.offline)
+    made, compiled = _compile_all(go, request, result)
     history = size.recorded()
+    beside: dict[str, tuple[str, Artifact]] = {}
     for target in request.targets:
         binaries, applets = made[target.name]
         files = rootfs.collect(binaries, applets)
@@ -124,14 +150,64 @@ def _build_once(request: Request) -> Result:
         result.rootfs[target.name] = files
         result.images[target.name] = entry
         result.measures += size.measure(target, files, history)
+        if request.products:
+            beside |= _beside(go, request, result, target, compiled[target.name])
     if not request.products:
         return result
     chosen = {target.name: target for target in request.targets}
-    beside = {layout.symbols_name(name, long): (name, file) for name, long, file in symbols}
+    check: layout.Check = _audit
+    assembler = None
+    if request.assembler == "buildx":
+        check, assembler = _by_buildx(
+            buildx.Job(chosen, result.rootfs, request.release, pin("tailscale").epoch)
+        )
     result.record, result.written = layout.write(
-        result.images, chosen, request.release, _audit, whole=request.whole, beside=beside
+        result.images,
+        chosen,
+        request.release,
+        check,
+        whole=request.whole,
+        beside=beside,
+        assembler=assembler,
     )
+    result.ran += ["buildx all"] if buildx.PRODUCT in result.written else []
     return result
+
+
+def _by_buildx(job: buildx.Job) -> tuple[layout.Check, layout.Assembler]:
+    """Return who assembles by buildx, and the gate that also compares with our own assembler."""
+
+    def check(path: Path, chosen: dict[str, Target]) -> None:
+        _audit(path, chosen)
+        if path.name == buildx.PRODUCT:
+            audit.require(buildx.faults(job, path), path.name)
+
+    def write(folder: Path) -> dict[str, Any]:
+        return buildx.assemble(job, folder)
+
+    return check, layout.Assembler(buildx.PRODUCT, job.made_from(), write)
+
+
+def _beside(
+    go: Go, request: Request, result: Result, target: Target, program: cache.Entry
+) -> dict[str, tuple[str, Artifact]]:
+    """Return the files that go with a platform's image: symbols and bill of materials."""
+    subject = sbom.Subject(
+        name=image.REPOSITORY,
+        tag=request.release.tag,
+        target=target,
+        manifest=result.images[target.name].facts["manifest"],
+        epoch=pin("tailscale").epoch,
+        binary=program.artifact("tailscale.combined"),
+        files=result.rootfs[target.name],
+        packed=request.compress == "upx",
+    )
+    bill = result.bills[target.name] = _noted(sbom.build(go, subject), result, target)
+    long = str(program.facts["long"])
+    return {
+        layout.symbols_name(target.name, long): (target.name, program.artifact(golang.SYMBOLS)),
+        layout.bill_name(target.name, long): (target.name, bill.artifact(sbom.FILE)),
+    }
 
 
 def _audit(path: Path, chosen: dict[str, Target]) -> None:
@@ -146,14 +222,13 @@ def _audit(path: Path, chosen: dict[str, Target]) -> None:
 Made = dict[str, tuple[dict[str, Artifact], list[str]]]
 
 
-def _compile_all(request: Request, result: Result) -> tuple[Made, list[tuple[str, str, Artifact]]]:
+def _compile_all(go: Go, request: Request, result: Result) -> tuple[Made, dict[str, cache.Entry]]:
     """Run the stages that make binaries, side by side where they use different things.
 
-    Returns the binaries and (platform, long version, symbols) of each.
+    Returns what goes into each image, and the objects of the Go stage.
 
     One lane for the go command (it uses every core itself), one for make, one for UPX (one core).
     """
-    go = go_command(request.offline)
     trees = go.trees
     lean = lean_linker(go)
     upx_pins = pin("upx"), pin("cmake"), pin("zig")
@@ -209,12 +284,7 @@ def _compile_all(request: Request, result: Result) -> tuple[Made, list[tuple[str
             )
             for name, pair in packed.items()
         }
-        entries = {name: future.result() for name, future in compiled.items()}
-        symbols = [
-            (name, str(entry.facts["long"]), entry.artifact(golang.SYMBOLS))
-            for name, entry in entries.items()
-        ]
-        return binaries, symbols
+        return binaries, {name: future.result() for name, future in compiled.items()}
 
 
 def _noted(entry: cache.Entry, result: Result, target: Target) -> cache.Entry:

@@ -205,12 +205,9 @@ def _download(address: str, out: Path, wanted: Pin, advance: log.Advance) -> tup
     # Imported here: requests costs 100 ms that a build with everything in the cache need not pay.
     import requests
 
-    paths = ssl.get_default_verify_paths()
-    verify: Any = paths.cafile or paths.capath or True
     try:
         with requests.Session() as session:
-            if not any(name in os.environ for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
-                session.verify = verify
+            session.verify = certificates()
             timeout = (CONNECT_SECONDS, READ_SECONDS)
             with session.get(address, stream=True, timeout=timeout) as answer:
                 if answer.status_code != 200:
@@ -221,14 +218,23 @@ def _download(address: str, out: Path, wanted: Pin, advance: log.Advance) -> tup
                         sink.write(chunk)
                         advance(len(chunk))
     except requests.RequestException as error:
-        return False, _network_phrase(error)
+        return False, network_phrase(error) or str(error)
     if fault := _fault(wanted, out):
         # A truncated transfer may be whole next time, other bytes will not change.
         return out.stat().st_size >= wanted.size, fault
     return True, ""
 
 
-def _network_phrase(error: Exception) -> str:
+def certificates() -> str | bool:
+    """Return what requests should trust: the machine's own authorities, unless it is told else."""
+    if any(name in os.environ for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
+        return True
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.capath or True
+
+
+def network_phrase(error: Exception) -> str:
+    """Return what a failed request means to people, "" if that is not known."""
     text = str(error)
     for mark, phrase in (
         ("NameResolution", "its name cannot be resolved (no network?)"),
@@ -236,10 +242,15 @@ def _network_phrase(error: Exception) -> str:
         ("Connection refused", "the connection was refused"),
         ("timed out", "it did not answer in time"),
         ("IncompleteRead", "the transfer broke off"),
+        ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
+        ("SSL", "it does not speak TLS as it should"),
+        ("onnection aborted", "the connection was cut"),
+        ("onnection broken", "the connection was cut"),
+        ("reset by peer", "the connection was cut"),
     ):
         if mark in text:
             return phrase
-    return text
+    return ""
 
 
 def _attempts(wanted: Pin, folder: Path) -> Iterator[tuple[int, Path]]:

@@ -247,6 +247,12 @@ def test_the_binary_in_two_layers(box: Layout) -> None:
     only(box, f"{audit.BINARY}: wanted in exactly one layer, got 2")
 
 
+def test_a_second_layer(box: Layout) -> None:
+    (tar,) = box.tars()
+    box.set_tars(tar, repacked(tar, {audit.BINARY: None}))
+    only(box, "layers: wanted one, got 2")
+
+
 def test_no_binary_at_all(box: Layout) -> None:
     (tar,) = box.tars()
     box.set_tars(repacked(tar, {audit.BINARY: None}))

@@ -6,19 +6,28 @@ password. Every shell block of the document belongs to a rehearsal; the quick te
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import distribution
 import pytest
+
+from build import signature
+from build.git import Git
+from build.pins import pin
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "DEVELOPMENT.md"
 MINUTES = 25
+PASSWORD = "correct-horse-battery"
+TAILSCALE = pin("tailscale").version
 
 
 def blocks(text: str, language: str = "sh") -> dict[str, list[str]]:
@@ -31,8 +40,8 @@ def blocks(text: str, language: str = "sh") -> dict[str, list[str]]:
     return found
 
 
-REHEARSED: dict[str, str] = {}
-"""{heading: the test that runs its blocks}, filled where the tests are defined."""
+REHEARSED: dict[str, str] = {"Assembling with buildx": ".ci/run"}
+"""{heading: what runs its blocks}; the tests of this file add theirs where they are defined."""
 
 
 def rehearses(*headings: str):
@@ -50,11 +59,15 @@ class Clone:
     folder: Path
     env: dict[str, str]
 
-    def run(self, heading: str, *, code: int = 0) -> list[str]:
-        """Run the blocks of a heading, each in a shell of its own; returns what they printed."""
-        return [self.shell(block, code=code) for block in blocks(DOCUMENT.read_text())[heading]]
+    def run(self, heading: str, *, version: str = "") -> list[str]:
+        """Run the blocks of a heading, each in a shell of its own; returns what they printed.
 
-    def shell(self, script: str, *, code: int = 0) -> str:
+        `version` stands for the release tag that the document has as its example.
+        """
+        found = blocks(DOCUMENT.read_text())[heading]
+        return [self.shell(re.sub(r"v[\d.]+-mt\.\d+", version, text)) for text in found]
+
+    def shell(self, script: str) -> str:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=self.folder,
@@ -65,7 +78,7 @@ class Clone:
             timeout=MINUTES * 60,
         )
         print(f"$ {script}{done.stdout}")
-        assert done.returncode == code, f"{script}\n{done.stdout}"
+        assert done.returncode == 0, f"{script}\n{done.stdout}"
         return done.stdout
 
     def json(self, *words: str) -> object:
@@ -79,11 +92,6 @@ class Clone:
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
-
-    def edit(self, path: str, old: str, new: str) -> None:
-        text = (self.folder / path).read_text()
-        assert text.count(old) == 1, (path, old)
-        (self.folder / path).write_text(text.replace(old, new))
 
 
 def git(folder: Path, *words: str) -> str:
@@ -101,16 +109,65 @@ def clone(tmp_path: Path, shared_cache: Path) -> Clone:
     return Clone(folder, env)
 
 
+@pytest.fixture
+def released(clone: Clone) -> Iterator[Clone]:
+    """A clone whose pins' Tailscale is released already, a registry, and the secrets of a CI."""
+    git(clone.folder, "commit", "-q", "--allow-empty", "-m", "What is released")
+    git(clone.folder, "tag", "-a", "-m", "first", f"v{TAILSCALE}-mt.1")
+    git(clone.folder, "commit", "-q", "--allow-empty", "-m", "What the revision is for")
+    git(clone.folder, "push", "-q", "--follow-tags", "origin", "HEAD")
+    room = clone.folder.parent
+    auth = distribution.htpasswd(room / "users", "ci", password=PASSWORD)
+    signature.write_pair(room / "signing", PASSWORD)
+    with distribution.registry(room / "registry", auth) as found:
+        clone.env |= {
+            "MT_REPOSITORY": f"{found.host}/team/tailscale",
+            "MT_REGISTRY_USER": "ci",
+            "MT_REGISTRY_PASSWORD": PASSWORD,
+            "MT_SIGNING_KEY": str(room / "signing"),
+            "MT_SIGNING_PASSWORD": PASSWORD,
+        }
+        yield clone
+
+
+def digest_of(clone: Clone, tag: str) -> str:
+    """What skopeo finds under a tag, "" if nothing."""
+    argv = ["skopeo", "inspect", "--raw", "--tls-verify=false", f"--creds=ci:{PASSWORD}"]
+    argv.append(f"docker://{clone.env['MT_REPOSITORY']}:{tag}")
+    done = subprocess.run(argv, capture_output=True)
+    return "" if done.returncode else f"sha256:{hashlib.sha256(done.stdout).hexdigest()}"
+
+
+@rehearses("Cutting a release", "Publishing", "Rolling back")
+def test_a_release(released: Clone) -> None:
+    """Planned, tagged, built, booted on all platforms, signed, published; then rolled back to."""
+    tag = f"v{TAILSCALE}-mt.2"
+    plan, publish, record = released.run("Cutting a release")
+    assert f"released {tag}" in plan
+    assert Git(released.folder).remote_tags("origin").keys() >= {tag}
+    record_file = json.loads((released.folder / "build" / "data" / "sizes.json").read_text())
+    assert list(record_file) == [tag], record
+    index = json.loads((released.folder / "dist" / "build.json").read_text())["oci"]["index"]
+    assert digest_of(released, tag) == digest_of(released, "stable") == index
+    assert digest_of(released, f"{index.replace(':', '-')}.sig")
+    assert PASSWORD not in plan + publish + record
+    (planned,) = released.run("Publishing")
+    assert "nothing was sent" in planned and "to be sent" not in planned
+    (rolled,) = released.run("Rolling back", version=tag)
+    assert digest_of(released, "stable") == index
+    assert tag in rolled
+
+
 @rehearses("Adding a feature")
 def test_adding_a_feature(clone: Clone) -> None:
     verdicts = clone.folder / "build" / "data" / "features.toml"
     text, count = re.subn(
-        r'(\[feature\.qrcodes\]\nverdict = )"out"', r'\1"in"', verdicts.read_text()
+        r'(\[feature\.colorable\]\nverdict = )"out"', r'\1"in"', verdicts.read_text()
     )
     assert count == 1
     verdicts.write_text(text)
     table = clone.run("Adding a feature")[0]
-    assert re.search(r"qrcodes\s*│ in", table)
+    assert re.search(r"colorable\s*│ in", table)
 
 
 @rehearses("Adding a platform")

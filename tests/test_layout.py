@@ -57,7 +57,7 @@ def products(places: Path) -> set[str]:
 def test_all_platforms(places: Path) -> None:
     record, written = write(places)
     names = {layout.archive_name(target, RELEASE) for target in ALL.values()}
-    assert products(places) == {*names, "oci", "build.json"}
+    assert products(places) == {*names, "oci", "build.json", "SHA256SUMS"}
     assert set(written) == {*names, "oci"}
     assert set(record) == {*names, "oci"}
     assert json.loads((places / "dist" / "build.json").read_text()) == record
@@ -68,7 +68,7 @@ def test_all_platforms(places: Path) -> None:
 
 def test_one_platform(places: Path) -> None:
     write(places, "arm64")
-    assert products(places) == {TAR, "oci-arm64", "build.json"}
+    assert products(places) == {TAR, "oci-arm64", "build.json", "SHA256SUMS"}
 
 
 def test_untouched_when_right(places: Path) -> None:
@@ -204,6 +204,76 @@ def test_a_dist_that_cannot_be(places: Path, monkeypatch: pytest.MonkeyPatch, bl
         write(places, "arm64")
     assert "cannot write" in caught.value.what
     assert "MT_DIST" in caught.value.cure
+
+
+def checked_sums(places: Path) -> str:
+    """What sha256sum itself says of dist/."""
+    argv = ["sha256sum", "--strict", "-c", "SHA256SUMS"]
+    done = subprocess.run(argv, cwd=places / "dist", text=True, capture_output=True, timeout=60)
+    return done.stdout if done.returncode == 0 else f"failed: {done.stdout}{done.stderr}"
+
+
+def test_the_sums_are_right_after_any_build(places: Path) -> None:
+    write(places)
+    assert checked_sums(places).count(": OK\n") == len(ALL) + 1
+    assert "oci/index.json: OK" in checked_sums(places)
+    write(places, "arm64")
+    assert "oci-arm64/index.json: OK" in checked_sums(places)
+    write(places, "armv5", release="v1.102.5-mt.8")
+    assert checked_sums(places).count(": OK\n") == len(ALL) + 3
+    path = places / "dist" / TAR
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert checked_sums(places).startswith("failed:"), "negative control"
+
+
+@pytest.mark.parametrize("how", ["lost", "changed", "folder"])
+def test_damaged_sums_are_written_again(places: Path, how: str) -> None:
+    write(places)
+    path = places / "dist" / "SHA256SUMS"
+    before, products_ = path.read_bytes(), state(places)
+    path.unlink()
+    if how == "changed":
+        path.write_text("other")
+    elif how == "folder":
+        path.mkdir()
+    _, written = write(places)
+    assert written == []
+    assert path.read_bytes() == before
+    assert {n for n, row in state(places).items() if products_[n] != row} <= {
+        "dist/SHA256SUMS",
+        "dist/build.json",
+    }
+
+
+def test_a_signature_of_other_sums_goes(places: Path) -> None:
+    write(places)
+    seen: list[bytes] = []
+
+    def make(content: bytes) -> bytes:
+        seen.append(content)
+        return b"signed"
+
+    path = layout.sign(make)
+    assert path == places / "dist" / "SHA256SUMS.sig"
+    assert path.read_bytes() == b"signed"
+    assert seen == [(places / "dist" / "SHA256SUMS").read_bytes()]
+    write(places)
+    assert path.exists(), "nothing changed"
+    write(places, release="v1.102.5-mt.8")
+    assert not path.exists()
+
+
+def test_only_what_is_right_is_signed(places: Path) -> None:
+    write(places)
+    path = places / "dist" / TAR
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(GateFailed, match="is not what is in"):
+        layout.sign(lambda content: b"signed")
+    write(places)
+    (places / "dist" / "SHA256SUMS").write_text("other\n")
+    with pytest.raises(UserError, match="not up to date"):
+        layout.sign(lambda content: b"signed")
+    assert not (places / "dist" / "SHA256SUMS.sig").exists()
 
 
 def in_mounted_dist(places: Path, options: str, after: str) -> list[str]:

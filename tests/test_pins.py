@@ -40,11 +40,15 @@ def test_a_complete_pin(places: Path) -> None:
     assert found.title == "thing 1.2"
 
 
+def test_debian_alone_may_have_it(places: Path) -> None:
+    assert pins.load(written(places, urls=None))["thing"].urls == ()
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
         *[({key: None}, f"lacks {key}") for key in GOOD if key not in ("urls", "debian_pool")],
-        ({"urls": None}, "needs urls"),
+        ({"urls": None, "debian_pool": None}, "needs urls"),
         ({"colour": '"red"'}, "unknown colour"),
         ({"kind": '"torrent"'}, "kind must be one of"),
         ({"sha256": '"abc"'}, "64 lower-case hex digits"),

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TASKS = ("build build-all cache chart clean doctor features fetch inspect pins size tags").split()
+TASKS = (
+    "attach build build-all cache chart clean comment doctor features fetch inspect pins publish "
+    "release release-plan rollback sbom sign signing-key size sources tags"
+).split()
 
 
 def invoke(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -75,6 +78,12 @@ def test_the_help_of_a_task() -> None:
         (["size", "--by", "colour"], 2, "cannot be shown by 'colour'"),
         (["tags", "--arch", "mips"], 2, "'mips' is not an architecture"),
         (["inspect", "mips"], 2, "'mips' is not an architecture"),
+        (["publish"], 2, "which repository?"),
+        (["publish", "--to", "https://ghcr.io/a"], 2, "is not REGISTRY/REPOSITORY"),
+        (["publish", "--to", "ghcr.io/Owner/a:b"], 2, "is not REGISTRY/REPOSITORY"),
+        (["publish", "--to", "127.0.0.1:1/a"], 2, "is not the OCI layout of a release"),
+        (["rollback", "--to", "latest", "--at", "127.0.0.1:1/a"], 2, "is not a release tag"),
+        (["rollback", "--to", "v1.102.5-mt.1"], 2, "which repository?"),
     ],
 )
 def test_a_wrong_request(words: list[str], code: int, says: str) -> None:
