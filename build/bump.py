@@ -17,7 +17,7 @@ from typing import Any
 import tomlkit
 from packaging.version import Version
 
-from build import cache, candidate, digest, impact, paths, pins, pipeline, size, targets
+from build import cache, candidate, digest, impact, notices, pins, pipeline, size, targets
 from build.errors import BuildFailed, UserError
 from build.git import Git
 from build.gotool import toolchain_version
@@ -25,7 +25,7 @@ from build.impact import Impact
 from build.pins import Pin
 from build.version import is_stable
 
-PINS = "build/data/pins.toml"
+PINS, SOURCES = "build/data/pins.toml", "docs/SOURCES.md"
 TAILSCALE, TOOLCHAIN = "tailscale.com", "golang.org/toolchain"
 
 
@@ -84,9 +84,17 @@ def bump(
             size.require(result.measures)
         fresh = _updated(text, name, new.fields)
         if fresh != text and not dry_run:
-            _write(fresh, new.pin, now, scratch)
+            _write(fresh, new.pin, now)
             result.written = True
+        if not dry_run:
+            # Every time: whoever was stopped between the two files runs it again.
+            notices.write(_root() / SOURCES, pins.load(pins.FILE))
         return result
+
+
+def _root() -> Path:
+    """Return the checkout that the pins file is in."""
+    return pins.FILE.parents[2]
 
 
 def plain_version(pin: Pin) -> str:
@@ -142,7 +150,7 @@ def _readable_text(dry_run: bool) -> str:
 def _committed(name: str, scratch: Path) -> Pin | None:
     """Return the pin as the last commit has it, None if there is none."""
     try:
-        text = Git(paths.ROOT).run("show", f"HEAD:{PINS}")
+        text = Git(_root()).run("show", f"HEAD:{PINS}")
     except BuildFailed:
         return None
     copy = scratch / "committed.toml"
@@ -168,7 +176,7 @@ def summary(done: Bump) -> list[str]:
     if not done.measures:
         lines.append("sizes     not measured; --build does it")
     if done.written:
-        lines.append(f"{PINS} is changed; next: ./dev invoke build-all")
+        lines.append(f"{PINS} and {SOURCES} are changed; next: ./dev invoke build-all")
     else:
         lines.append(f"{PINS} is as it was")
     return lines
@@ -202,7 +210,7 @@ def _updated(text: str, name: str, fields: Any) -> str:
     return tomlkit.dumps(document)
 
 
-def _write(text: str, new: Pin, now: dict[str, Pin], scratch: Path) -> None:
+def _write(text: str, new: Pin, now: dict[str, Pin]) -> None:
     """Put the text in place of pins.toml after it was read back right."""
     try:
         with _temporary(pins.FILE) as fresh:

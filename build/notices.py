@@ -6,6 +6,7 @@ program to say where its complete source is, build scripts included.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from build.errors import GateFailed
@@ -67,12 +68,13 @@ def _block(pin: Pin) -> str:
     return f"\n### {pin.name}\n\n| | |\n|---|---|\n{table}"
 
 
-def sources() -> str:
-    """Return the text of docs/SOURCES.md."""
-    rows = [pin for pin in pins().values() if pin.name != "go"]
+def sources(known: Mapping[str, Pin] | None = None) -> str:
+    """Return the text of docs/SOURCES.md, for the repository's pins unless others are given."""
+    known = known or pins()
+    rows = [pin for pin in known.values() if pin.name != "go"]
     # The toolchain's standard library is in the binary; the rest of what runs here is not.
     gpl = [pin for pin in rows if not pin.runs_on and "GPL" in pin.licence]
-    others = [pin for pin in rows if not pin.runs_on and pin not in gpl] + [pins()["go"]]
+    others = [pin for pin in rows if not pin.runs_on and pin not in gpl] + [known["go"]]
     tools = [pin for pin in rows if pin.runs_on]
     text = _HEAD
     for head, part in ((_GPL, gpl), (_OTHERS, others), (_TOOLS, tools)):
@@ -88,8 +90,8 @@ def check(page: Path = PAGE) -> None:
         )
 
 
-def write(page: Path = PAGE) -> None:
+def write(page: Path = PAGE, known: Mapping[str, Pin] | None = None) -> None:
     """Write the page under a name of its own, then put it in place."""
     fresh = page.with_name(f".{page.name}")
-    fresh.write_text(sources())
+    fresh.write_text(sources(known))
     fresh.replace(page)

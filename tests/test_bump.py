@@ -35,17 +35,24 @@ def tarball(mtime: int) -> bytes:
 BODY = tarball(1_800_000_059)
 
 
+def laid_out(places: Path) -> Path:
+    """Lay out as much of a checkout as a bump writes to; returns its pins.toml."""
+    for name in ("build/data/pins.toml", "docs/SOURCES.md"):
+        path = places / "repository" / name
+        path.parent.mkdir(parents=True)
+        path.write_text((ROOT / name).read_text())
+    return places / "repository" / "build" / "data" / "pins.toml"
+
+
 @pytest.fixture
 def repository(places: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a git repository with our pins, whose busybox comes from the fake server."""
-    file = places / "repository" / "build" / "data" / "pins.toml"
-    file.parent.mkdir(parents=True)
-    text = (ROOT / "build" / "data" / "pins.toml").read_text()
+    file = laid_out(places)
+    text = file.read_text()
     own = f"{web.address}/busybox-{{version}}.tar.bz2"
     text = text.replace("https://busybox.net/downloads/busybox-{version}.tar.bz2", own)
     file.write_text(text.replace(f'"{pin("busybox").version}"', f'"{OLD}"'))
     monkeypatch.setattr(pins, "FILE", file)
-    monkeypatch.setattr(bump.paths, "ROOT", places / "repository")
     git(places / "repository", "init", "-q")
     git(places / "repository", "add", "-A")
     git(places / "repository", "commit", "-qm", "x")
@@ -84,6 +91,8 @@ def test_the_block_is_renewed_and_nothing_else(repository: Path) -> None:
     }
     assert pins.load(repository)["busybox"] == done.after
     assert done.after.epoch % 60 == 0
+    page = repository.parents[2] / "docs" / "SOURCES.md"
+    assert f"| sha256 | `{done.after.sha256}` |" in page.read_text()
     assert sources.fetch(done.after, offline=True).read_bytes() == BODY, "no second download"
     assert any(done.after.why in line for line in bump.summary(done))
 
@@ -102,6 +111,8 @@ def test_a_dry_run_finds_the_same_and_writes_nothing(repository: Path) -> None:
     text = repository.read_text()
     dry = bump.bump("busybox", NEW, dry_run=True)
     untouched(repository, text)
+    page = repository.parents[2] / "docs" / "SOURCES.md"
+    assert page.read_text() == (ROOT / "docs" / "SOURCES.md").read_text()
     assert not dry.written
     wet = bump.bump("busybox", NEW)
     assert dataclasses.replace(dry, written=True) == wet
@@ -457,8 +468,7 @@ def test_a_real_release(
 ) -> None:
     """One of each kind, from where it really is; what is expected was seen by other means."""
     monkeypatch.delenv("MT_APT_DIR")
-    file = places / "pins.toml"
-    file.write_text((ROOT / "build" / "data" / "pins.toml").read_text())
+    file = laid_out(places)
     monkeypatch.setattr(pins, "FILE", file)
     done = bump.bump(name, version, force=True)
     found = pins.load(file)[name]
@@ -471,8 +481,7 @@ def test_a_real_release(
 def test_a_release_that_no_registry_has(
     places: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    file = places / "pins.toml"
-    file.write_text((ROOT / "build" / "data" / "pins.toml").read_text())
+    file = laid_out(places)
     monkeypatch.setattr(pins, "FILE", file)
     text = file.read_text()
     with pytest.raises(SourceError, match="to be had"):

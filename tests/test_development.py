@@ -188,12 +188,12 @@ def test_bumping(clone: Clone) -> None:
 def test_adding_a_feature(clone: Clone) -> None:
     verdicts = clone.folder / "build" / "data" / "features.toml"
     text, count = re.subn(
-        r'(\[feature\.colorable\]\nverdict = )"out"', r'\1"in"', verdicts.read_text()
+        r'(\[feature\.useproxy\]\nverdict = )"out"', r'\1"in"', verdicts.read_text()
     )
     assert count == 1
     verdicts.write_text(text)
     table = clone.run("Adding a feature")[0]
-    assert re.search(r"colorable\s*│ in", table)
+    assert re.search(r"useproxy\s*│ in", table)
 
 
 @rehearses("Adding a platform")
