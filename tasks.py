@@ -18,7 +18,6 @@ from invoke import Context, Exit, task
 from build import bump as bumping
 from build import (
     cache,
-    credentials,
     errors,
     features,
     figures,
@@ -32,10 +31,8 @@ from build import (
     notices,
     paths,
     pipeline,
-    place,
     plots,
     referrers,
-    registry,
     report,
     router,
     routerapi,
@@ -55,6 +52,8 @@ from build import rollback as moving
 from build import verify as runtime
 from build.artifacts import Attachment
 from build.pins import pins
+from build.registry import credentials, place
+from build.registry.client import Client
 from build.version import Release, parse_release
 
 ARCH_HELP = "platform, repeatable; also under its other names (armv7, arm/v7, linux/arm/v7, x86)"
@@ -847,14 +846,14 @@ def deploy(
         print("nothing was changed; --apply does it")
 
 
-def _client(where: str, plain_http: bool) -> registry.Client:
+def _client(where: str, plain_http: bool) -> Client:
     where = where or os.environ.get("MT_REPOSITORY", "")
     if not where:
         raise errors.UserError(
             "which repository?", cure="name it as REGISTRY/REPOSITORY, or set MT_REPOSITORY"
         )
     found = place.parse_place(where, plain_http=plain_http)
-    return registry.Client(found, credentials.find(found.host))
+    return Client(found, credentials.find(found.host))
 
 
 def _attachments(layout_: Path, index: str, tag: str, where: str, sign: bool) -> list[Attachment]:

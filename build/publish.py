@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from build import attach, audit, digest, image, log, published, targets, verify
+from build import audit, digest, image, log, targets, verify
 from build.artifacts import Attachment
 from build.errors import GateFailed, UserError
-from build.published import STABLE
-from build.registry import Client, Manifest
+from build.registry import attach, published
+from build.registry.client import Client, Manifest
+from build.registry.published import STABLE
 from build.version import Release, parse_release
 
 REF_NAME = "org.opencontainers.image.ref.name"

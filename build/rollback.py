@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from build import log, published
+from build import log
 from build.errors import UserError
-from build.published import STABLE
-from build.registry import Client, Manifest
+from build.registry import published
+from build.registry.client import Client, Manifest
+from build.registry.published import STABLE
 from build.version import Release, parse_release
 
 LISTED = 20

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from build import attach, place
 from build.artifacts import Attachment
-from build.registry import Client
+from build.registry import attach, place
+from build.registry.client import Client
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTENS = re.compile(r"listening on 127\.0\.0\.1:([0-9]+)")

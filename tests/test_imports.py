@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LEVELS: dict[int, set[str]] = {
     0: {"errors", "log", "digest", "paths", "artifacts", "version", "signature"},
-    1: {"pins", "targets", "features", "place"},
+    1: {"pins", "targets", "features"},
     2: {
         "command",
         "tools",
@@ -52,13 +52,7 @@ LEVELS: dict[int, set[str]] = {
         "router",
         "routerapi",
         "deploy",
-        "credentials",
-        "registryhttp",
-        "registryauth",
-        "upload",
         "registry",
-        "published",
-        "attach",
         "publish",
         "rollback",
         "release",
@@ -68,9 +62,11 @@ LEVELS: dict[int, set[str]] = {
     },
     6: {"pipeline", "variants", "gate", "bump"},
 }
-# The laboratory is a package: inside it imports go from a later name to an earlier one.
-LAB = ("topology", "servers", "bundle", "anchor", "container", "world", "canaries")
-LAB += ("canaries_slow", "breakage", "figures")
+# Packages: inside one, imports go from a later name to an earlier one.
+PACKAGES = {
+    "lab": "topology servers bundle anchor container world canaries canaries_slow breakage figures",
+    "registry": "place credentials transport auth upload client published attach",
+}
 # Within a level only these: leaves that others of their level are made of.
 ALLOWED = {
     ("version", "errors"),
@@ -99,34 +95,20 @@ ALLOWED = {
     ("gate", "pipeline"),
     ("gate", "variants"),
     ("deploy", "routerapi"),
-    ("registryauth", "credentials"),
-    ("registryauth", "registryhttp"),
-    ("upload", "registryauth"),
-    ("upload", "registryhttp"),
-    ("registry", "credentials"),
-    ("registry", "registryauth"),
-    ("registry", "registryhttp"),
-    ("registry", "upload"),
     ("publish", "registry"),
-    ("published", "registry"),
-    ("published", "registryhttp"),
-    ("attach", "published"),
-    ("attach", "registry"),
-    ("publish", "attach"),
-    ("publish", "published"),
     ("rollback", "registry"),
-    ("rollback", "published"),
     ("bump", "pipeline"),
     ("bump", "variants"),
     ("signature", "artifacts"),
     ("signature", "digest"),
     ("signature", "errors"),
     ("lab", "lab"),
+    ("registry", "registry"),
 }
 ONLY = {
     "subprocess": {"command"},
     "plumbum": {"command"},
-    "requests": {"sources", "routerapi", "registryhttp", "forge"},
+    "requests": {"sources", "routerapi", "registry", "forge"},
     "packaging": {"version", "features", "golang", "pipeline", "release", "bump", "changes"},
     "cryptography": {"signature"},
     "cyclonedx": {"sbom"},
@@ -143,7 +125,7 @@ def imports_of(source: str) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            if node.module in ("build", "build.lab"):
+            if node.module in ("build", *(f"build.{name}" for name in PACKAGES)):
                 found |= {f"{node.module}.{alias.name}" for alias in node.names}
             elif node.module:
                 found.add(node.module)
@@ -171,16 +153,19 @@ def faults(name: str, source: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "build" / "lab").glob("*.py")), ids=lambda p: p.stem
+    "path",
+    sorted(path for name in PACKAGES for path in (ROOT / "build" / name).glob("*.py")),
+    ids=lambda path: f"{path.parent.name}.{path.stem}",
 )
-def test_imports_of_the_laboratory_go_down(path: Path) -> None:
-    source = path.read_text()
+def test_imports_inside_a_package_go_down(path: Path) -> None:
+    source, package = path.read_text(), path.parent.name
     if path.stem == "__init__":
         assert imports_of(source) == set()
         return
-    assert faults("lab", source) == []
-    inner = [n.split(".")[2] for n in imports_of(source) if n.startswith("build.lab.")]
-    assert [n for n in inner if LAB.index(n) >= LAB.index(path.stem)] == []
+    assert faults(package, source) == []
+    order = PACKAGES[package].split()
+    inner = [n.split(".")[2] for n in imports_of(source) if n.startswith(f"build.{package}.")]
+    assert [n for n in inner if order.index(n) >= order.index(path.stem)] == []
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "build").glob("*.py")), ids=lambda path: path.stem)

@@ -17,11 +17,12 @@ from fakes import releases
 from fakes.registry import FAULTS, Registry, holes
 from fakes.releases import Made
 
-from build import audit, digest, image, place, publish, published, rollback, targets, verify
+from build import audit, digest, image, publish, rollback, targets, verify
 from build.artifacts import Attachment
 from build.errors import Error, GateFailed, UserError
-from build.registry import Client, Manifest
-from build.registryhttp import RegistryError, Transport
+from build.registry import place, published
+from build.registry.client import Client, Manifest
+from build.registry.transport import RegistryError, Transport
 
 NAME = "owner/mikrotik-tailscale"
 OLD, NEW = "v1.102.5-mt.6", "v1.102.5-mt.7"

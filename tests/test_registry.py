@@ -20,12 +20,13 @@ from fakes.registry import Registry, of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build import credentials, image, place
-from build.credentials import Credentials
+from build import image
 from build.errors import Error, UserError
-from build.registry import Client, Manifest
-from build.registryauth import challenges
-from build.registryhttp import RegistryError, Transport, retry_after
+from build.registry import credentials, place
+from build.registry.auth import challenges
+from build.registry.client import Client, Manifest
+from build.registry.credentials import Credentials
+from build.registry.transport import RegistryError, Transport, retry_after
 from routeros import authority
 
 NAME = "owner/images"

@@ -28,11 +28,12 @@ from fakes.registry import Request, serving
 from fakes.releases import Made
 from fakes.tokens import ISSUER, SERVICE, Tokens
 
-from build import audit, place, publish, published, rollback, targets, verify
-from build.credentials import Credentials
+from build import audit, publish, rollback, targets, verify
 from build.errors import Error, UserError
-from build.registry import Client
-from build.registryhttp import Transport
+from build.registry import place, published
+from build.registry.client import Client
+from build.registry.credentials import Credentials
+from build.registry.transport import Transport
 from build.targets import Target
 
 pytestmark = pytest.mark.slow

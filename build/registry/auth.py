@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import NoReturn
 from urllib.parse import quote, urljoin, urlsplit
 
-from build import credentials
-from build.credentials import Credentials
 from build.errors import UserError
-from build.registryhttp import (
+from build.registry import credentials
+from build.registry.credentials import Credentials
+from build.registry.transport import (
     PASSING,
     Answer,
     Passing,

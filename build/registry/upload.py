@@ -9,8 +9,8 @@ import re
 from urllib.parse import quote, urljoin
 
 from build import log
-from build.registryauth import Session
-from build.registryhttp import Answer, Passing, RegistryError
+from build.registry.auth import Session
+from build.registry.transport import Answer, Passing, RegistryError
 
 OCTETS = "application/octet-stream"
 FORGOTTEN = {400, 404, 416}

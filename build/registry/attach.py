@@ -10,11 +10,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from build import digest, image, log, published
+from build import digest, image, log
 from build.artifacts import Attachment
 from build.errors import UserError
-from build.published import STABLE
-from build.registry import Client, Manifest, referrers_tag
+from build.registry import published
+from build.registry.client import Client, Manifest, referrers_tag
+from build.registry.published import STABLE
 from build.version import parse_release
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import urljoin
 
 from build import digest, image, log
-from build.credentials import Credentials
-from build.place import Place
-from build.registryauth import Session
-from build.registryhttp import Answer, Passing, RegistryError, Transport, origin
-from build.upload import Upload
+from build.registry.auth import Session
+from build.registry.credentials import Credentials
+from build.registry.place import Place
+from build.registry.transport import Answer, Passing, RegistryError, Transport, origin
+from build.registry.upload import Upload
 
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"

@@ -8,8 +8,8 @@ from typing import Any
 
 from build import log
 from build.errors import UserError
-from build.registry import Client, Manifest
-from build.registryhttp import Passing, RegistryError
+from build.registry.client import Client, Manifest
+from build.registry.transport import Passing, RegistryError
 from build.version import Release, parse_release
 
 STABLE = "stable"

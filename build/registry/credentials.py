@@ -16,7 +16,7 @@ from typing import Any
 
 from build import command
 from build.errors import BuildFailed, UserError
-from build.place import DOCKER_HUB
+from build.registry.place import DOCKER_HUB
 
 CURE = "set MT_REGISTRY_USER and MT_REGISTRY_PASSWORD, or log in with `docker login`"
 HELPER_SECONDS = 60.0
