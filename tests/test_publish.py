@@ -553,7 +553,7 @@ def test_over_a_socket(served: Registry, made: dict[str, Made]) -> None:
 def test_the_command(served: Registry, made: dict[str, Made]) -> None:
     """As people start it: JSON and nothing else, and no password, with a traceback neither."""
     served.login, served.users = "basic", {"ci": ("a-password", True)}
-    argv = [sys.executable, "-m", "invoke", "publish", "--json", "--debug"]
+    argv = [sys.executable, "-m", "invoke", "publish", "--json", "--debug", "--no-sign"]
     argv += ["--layout", str(made[NEW].layout), "--to", f"{served.address[7:]}/{NAME}"]
 
     def started(password: str) -> subprocess.CompletedProcess[str]:
