@@ -713,7 +713,8 @@ def attach(c, release=HEAD, dry_run=False, json=False, debug=False):
     """Put the files of dist/ into the forge's release of a tag, with the report as its text."""
     tag = _release(release).tag
     text, result = _summary(_release(release))
-    files = [paths.dist_dir() / name for name in sorted(result.record)]
+    names = [*result.record, layout.SUMS, layout.SIGNATURE]
+    files = [paths.dist_dir() / name for name in sorted(names)]
     files = [path for path in files if path.is_file()]
     sent = []
     if not dry_run:
