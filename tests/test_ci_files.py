@@ -141,6 +141,15 @@ def test_the_schema_sees_a_misspelt_key(schema: str, file: Path, tmp_path: Path)
     assert not schema_accepts(schema, wrong)
 
 
+def test_the_guide_s_step_for_openbao_fits_into_a_pipeline(tmp_path: Path) -> None:
+    (step,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "CI.md").read_text(), re.S)
+    whole = tmp_path / "release.yaml"
+    text = (ROOT / ".woodpecker" / "release.yaml").read_text()
+    whole.write_text(text.replace("steps:\n", f"steps:\n{step}\n", 1))
+    assert [row["name"] for row in load(whole)["steps"]] == ["credentials", "publish", "attach"]
+    assert schema_accepts("woodpecker-ci", whole)
+
+
 @pytest.mark.network
 def test_actionlint(shared_cache: Path, tmp_path: Path) -> None:
     """The linter of Actions files, built by the pinned Go toolchain."""
