@@ -1,6 +1,6 @@
 """The error tree: what happened, why, what to do; one exit code per kind.
 
-Code below `tasks.py` raises one of these and never calls `sys.exit`.
+Code below the commands raises one of these and never calls `sys.exit`.
 """
 
 from __future__ import annotations

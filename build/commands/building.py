@@ -1,0 +1,211 @@
+"""Commands that build, and that show what a build is made of and how large it is."""
+
+from __future__ import annotations
+
+from invoke import task
+
+from build import errors, features, golang, paths, pipeline, plots, report, size, targets, variants
+from build.commands.common import ARCH_HELP, COMMON, command, named_release
+
+
+def _build(
+    arch: list[str],
+    *,
+    whole: bool,
+    release: str,
+    compress: str,
+    offline: bool,
+    json: bool,
+    assembler: str = "oci",
+) -> None:
+    request = pipeline.Request(
+        targets=targets.select(arch),
+        release=named_release(release),
+        compress=compress,
+        offline=offline,
+        whole=whole,
+        check_size=False,
+        assembler=assembler,
+    )
+    result = pipeline.build(request)
+    products = {
+        name: {key: value for key, value in row.items() if key not in ("from", "files")}
+        for name, row in result.record.items()
+    }
+    if json:
+        report.print_json(
+            {
+                "release": request.release.tag,
+                "sizes": report.size_rows(result.measures),
+                "products": products,
+                "ran": result.ran,
+                "seconds": round(result.seconds, 3),
+            }
+        )
+    else:
+        report.sizes(result.measures, request.release.tag)
+        for name, row in products.items():
+            what = row.get("index") or f"sha256:{row['sha256']}"
+            print(f"{paths.dist_dir().name}/{name}  {what}")
+        ran = f"{len(result.ran)} stages ran" if result.ran else "nothing to do"
+        print(f"{ran}, {result.seconds:.1f} s")
+    if compress == "upx":
+        # The budgets are for flash; who asks for an uncompressed image trades it for RAM.
+        size.require(result.measures)
+
+
+def _show_costs(target: targets.Target, only: list[str], json: bool) -> None:
+    costs = variants.feature_costs(target, only)
+    if json:
+        report.print_json(costs)
+    else:
+        report.cost_table(costs, target.name)
+
+
+BUILD_HELP = {
+    "release": "full tag to stamp, such as v1.102.5-mt.1, or HEAD for the commit's (default: mt.0)",
+    "compress": "upx (least flash) or none (least RAM, quicker start)",
+    "offline": "use only what is in the cache or in $MT_SOURCES",
+    "why": "say for each stage which of its inputs changed",
+    **COMMON,
+}
+
+
+@task(help={"arch": ARCH_HELP, **BUILD_HELP}, iterable=["arch"])
+@command
+def build(c, arch, release="", compress="upx", offline=False, why=False, json=False, debug=False):
+    """Build the image of one platform (or several) into dist/."""
+    if not arch:
+        raise errors.UserError(
+            "which platform?", cure="--arch arm64, for example; `invoke build-all` builds them all"
+        )
+    _build(arch, whole=False, release=release, compress=compress, offline=offline, json=json)
+
+
+ASSEMBLER_HELP = "who writes the layout: oci (this project) or buildx (your docker; oci-buildx/)"
+
+
+@task(help={"assembler": ASSEMBLER_HELP, **BUILD_HELP})
+@command
+def build_all(
+    c,
+    assembler="oci",
+    release="",
+    compress="upx",
+    offline=False,
+    why=False,
+    json=False,
+    debug=False,
+):
+    """Build the images of all platforms, and one OCI layout with an index of them, into dist/."""
+    options = {"release": release, "compress": compress, "offline": offline, "json": json}
+    _build([], whole=True, assembler=assembler, **options)
+
+
+@task(
+    name="features",
+    iterable=["only"],
+    help={
+        "cost": "show what each wanted feature costs, by building without it (minutes each, once)",
+        "arch": "platform for --cost (default arm64)",
+        "only": "limit --cost to this feature, repeatable",
+        **COMMON,
+    },
+)
+@command
+def features_(c, only, cost=False, arch="arm64", json=False, debug=False):
+    """Show each upstream feature: in or out, why, and what pulled it in."""
+    if cost:
+        _show_costs(targets.target(arch), only, json)
+        return
+    go = pipeline.go_command()
+    version = go.tailscale.version
+    found = features.resolve(golang.graph(go), features.load_verdicts(), version)
+    if json:
+        report.print_json([vars(row) for row in found.rows])
+    else:
+        report.feature_table(found, version)
+
+
+@task(help={"arch": ARCH_HELP, **COMMON})
+@command
+def tags(c, arch="", json=False, debug=False):
+    """Print the exact Go build tags, after upstream's own tool agreed to them."""
+    if arch:
+        targets.target(arch)  # the tags are the same for every platform; the name must be one
+    found = golang.tags(pipeline.go_command())
+    if json:
+        report.print_json(found)
+    else:
+        print(",".join(found))
+
+
+@task(
+    name="size",
+    iterable=["arch"],
+    help={
+        "arch": ARCH_HELP,
+        "by": "package, section or feature: where the compressed bytes are (default arch arm64)",
+        "check": "exit with 3 if a budget is exceeded",
+        "record": "record the sizes under this release tag in build/data/sizes.json",
+        **COMMON,
+    },
+)
+@command
+def size_(c, arch, by="", check=False, record="", json=False, debug=False):
+    """Show the size of each component against its budget, building what is not in the cache."""
+    if by:
+        if by not in ("package", "section", "feature"):
+            raise errors.UserError(
+                f"sizes cannot be shown by '{by}'", cure="one of: package, section, feature"
+            )
+        for target in targets.select(arch or ["arm64"]):
+            if by == "feature":
+                _show_costs(target, [], json)
+                continue
+            weights = variants.weights(target, by)
+            if json:
+                report.print_json([vars(weight) for weight in weights])
+            else:
+                report.weight_table(weights, by, target.name)
+        return
+    release = named_release(record)
+    request = pipeline.Request(targets.select(arch), release, check_size=False, whole=not arch)
+    result = pipeline.build(request)
+    if json:
+        report.print_json(report.size_rows(result.measures))
+    else:
+        report.sizes(result.measures, release.tag)
+    if check:
+        size.require(result.measures)
+    if record:
+        size.record(release.tag, result.measures)
+
+
+@task(help={"arch": "platform for the treemap (default arm64)", **COMMON})
+@command
+def chart(c, arch="arm64", json=False, debug=False):
+    """Draw dist/report.html: a treemap of the binary and the trend over recorded releases."""
+    target = targets.target(arch)
+    history = size.recorded()
+    parts = [
+        plots.treemap(
+            f"{target.name}: compressed bytes by package", variants.weights(target, "package")
+        ),
+        plots.bars(
+            f"{target.name}: compressed bytes by section",
+            {
+                w.name: w.compressed
+                for w in variants.weights(target, "section")
+                if w.compressed > 999
+            },
+        ),
+    ]
+    if history:
+        parts += [plots.trend(history, part) for part in (size.ROOTFS, "tailscale.combined")]
+    path = paths.dist_dir() / "report.html"
+    plots.write(path, f"Sizes of {pipeline.release_of().tag}", parts)
+    if json:
+        report.print_json({"report": str(path)})
+    else:
+        print(path)

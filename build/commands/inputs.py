@@ -1,0 +1,117 @@
+"""Commands about what comes from outside: pins, downloads, bumps, sources, components."""
+
+from __future__ import annotations
+
+import sys
+
+from invoke import task
+
+from build import bump as bumping
+from build import cache, notices, paths, pipeline, report, sbom, sources, targets
+from build.commands.common import ARCH_HELP, COMMON, command, named_release
+from build.pins import pins
+
+
+@task(name="pins", help=COMMON)
+@command
+def pins_(c, json=False, debug=False):
+    """List everything that comes from outside: version, size, sha256, licence, why."""
+    rows = [sources.overview(pin) for pin in pins().values()]
+    if json:
+        report.print_json(rows)
+        return
+    report.table(
+        "Pins",
+        ("name", "version", ">bytes", "sha256", "licence", "cached", "why"),
+        [
+            (
+                row["name"],
+                row["version"],
+                f"{row['size']:,}",
+                row["sha256"][:16],
+                row["licence"],
+                "yes" if row["cached"] else "no",
+                row["why"],
+            )
+            for row in rows
+        ],
+    )
+
+
+@task(
+    positional=["name", "version"],
+    help={
+        "name": "the pin, such as tailscale",
+        "version": "the release to take, such as 1.102.5",
+        "force": "take it although it is older than the pinned one",
+        "build": "build all platforms with both versions and compare their sizes (minutes)",
+        "dry_run": "do all of it but the writing",
+        **COMMON,
+    },
+)
+@command
+def bump(c, name, version, force=False, build=False, dry_run=False, json=False, debug=False):
+    """Set a pin to another version with its sums, and show what that changes."""
+    done = bumping.bump(name, version, force=force, build=build, dry_run=dry_run)
+    if json:
+        report.print_json(done.as_json())
+        return
+    if done.before == done.after:
+        print(f"{done.after.title} is pinned already; nothing to do")
+        return
+    if done.impact.features:
+        report.feature_changes(done.impact.features)
+    if done.impact.modules:
+        report.module_changes(done.impact.modules)
+    if done.measures:
+        report.size_changes(done.measures, f"Sizes, {done.before.title} -> {done.after.version}")
+    print("\n".join(bumping.summary(done)))
+
+
+@task(help={"offline": "only check what is there", **COMMON})
+@command
+def fetch(c, offline=False, json=False, debug=False):
+    """Download and verify all sources and Go modules; builds then work with --offline."""
+    pipeline.fetch(offline)
+    rows = [sources.overview(pin) for pin in pins().values()]
+    if json:
+        report.print_json(rows)
+    else:
+        total = sum(row["size"] for row in rows)
+        print(f"{len(rows)} sources, {total:,} B, are in {paths.cache_dir()}")
+
+
+@task(
+    name="sources",
+    help={
+        "write": "write docs/SOURCES.md",
+        "check": "exit with 3 if docs/SOURCES.md is not what the pins say",
+        **COMMON,
+    },
+)
+@command
+def sources_(c, write=False, check=False, json=False, debug=False):
+    """Show where the corresponding source of what is in the images is (GPL)."""
+    if write:
+        notices.write()
+    if check:
+        notices.check()
+    if json:
+        report.print_json({"text": notices.sources()})
+    elif not (write or check):
+        sys.stdout.write(notices.sources())
+
+
+@task(name="sbom", help={"arch": ARCH_HELP, "release": "full tag of the image's release", **COMMON})
+@command
+def sbom_(c, arch, release="", json=False, debug=False):
+    """Show the components of a platform's image with their licences; --json prints the bill."""
+    target = targets.target(arch)
+    request = pipeline.Request([target], named_release(release), check_size=False)
+    bill = pipeline.build(request).bills[target.name]
+    if json:
+        sys.stdout.write(cache.checked(bill.artifact(sbom.FILE)).read_text())
+        return
+    rows = [[name, version, licence] for name, version, _, licence in bill.facts["components"]]
+    report.table(f"What is in {target.name}", ("component", "version", "licence"), rows)
+    print(f"{len(rows)} components, {bill.facts['licence']}")

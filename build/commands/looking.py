@@ -1,0 +1,121 @@
+"""Commands that look at products, the machine and the cache, and tidy up."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from invoke import Exit, task
+
+from build import cache, errors, layout, paths, pipeline, report, symbols, targets, tools, variants
+from build.commands.common import ARCH_HELP, COMMON, command
+
+
+@task(
+    positional=["report_file"],
+    help={
+        "report_file": "the container's log or the crash report (default: standard input)",
+        "arch": ARCH_HELP,
+        "symbols_file": "the build's symbols (default: those in dist/ or of this checkout)",
+        "trust": "the report is of this build although its log begins too late to say so",
+        **COMMON,
+    },
+)
+@command
+def symbolize(c, report_file="", arch="", symbols_file="", trust=False, json=False, debug=False):
+    """Put files, lines and inlined calls back into a crash report."""
+    if bool(arch) == bool(symbols_file):
+        raise errors.UserError("of which build is it?", cure="--arch NAME or --symbols-file FILE")
+    try:
+        text = Path(report_file).read_text(errors="replace") if report_file else sys.stdin.read()
+        if symbols_file:
+            sidecar = Path(symbols_file).read_bytes()
+        else:
+            sidecar = variants.symbols_of(targets.target(arch)).read_bytes()
+    except OSError as error:
+        raise errors.UserError(f"cannot read {error.filename}", why=str(error.strerror)) from error
+    done = symbols.symbolize(text, symbols.load(sidecar), trust)
+    if json:
+        report.print_json({"report": done})
+    else:
+        sys.stdout.write(done)
+
+
+@task(help={"arch": ARCH_HELP, **COMMON})
+@command
+def inspect(c, arch, json=False, debug=False):
+    """Show what is in a platform's image: digests, configuration, layers, files."""
+    target = targets.target(arch)
+    request = pipeline.Request([target], pipeline.release_of(), check_size=False)
+    report.image_contents(pipeline.build(request).images[target.name], as_json=json)
+
+
+@task(help=COMMON)
+@command
+def doctor(c, json=False, debug=False):
+    """Check what this machine has and lacks for a build, all at once, each with its cure."""
+    found = tools.examine()
+    if json:
+        report.print_json([vars(row) for row in found])
+    else:
+        report.findings(found)
+    if not all(row.ok for row in found):
+        raise Exit("", code=errors.UserError.exit_code)
+
+
+@task(
+    name="cache",
+    help={
+        "list": "list the objects (the default)",
+        "prune": "delete what was not used for --days",
+        "days": "days for --prune (default 14; 0 empties the cache of objects)",
+        **COMMON,
+    },
+)
+@command
+def cache_(c, list=False, prune=False, days=14.0, json=False, debug=False):
+    """List or prune the cache that all checkouts share."""
+    if prune:
+        count, freed = cache.prune(float(days))
+        if json:
+            report.print_json({"removed": count, "bytes": freed})
+        else:
+            print(f"removed {count} objects, {freed / 1e6:,.1f} MB")
+        return
+    rows = cache.listing()
+    if json:
+        keys = ("stage", "key", "size", "idle_seconds", "for")
+        report.print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        return
+    report.table(
+        str(paths.cache_dir()),
+        ("stage", "for", ">MB", ">days idle", "key"),
+        [
+            (stage, about, f"{size / 1e6:,.1f}", f"{idle / 86400:.1f}", key[:16])
+            for stage, key, size, idle, about in rows
+        ],
+    )
+
+
+@task(help=COMMON)
+@command
+def clean(c, json=False, debug=False):
+    """Delete dist/ and work/ of this checkout; the shared cache stays."""
+    removed = []
+    for folder, mark in ((paths.dist_dir(), layout.RECORD), (paths.work_dir(), None)):
+        if not folder.exists():
+            continue
+        inside = folder.is_relative_to(paths.ROOT)
+        if not inside and (mark is None or not (folder / mark).exists()):
+            raise errors.UserError(
+                f"{folder} is not deleted",
+                why="it lies outside the checkout and does not look like a build's output",
+                cure="delete it yourself if it should go",
+            )
+        shutil.rmtree(folder)
+        removed.append(str(folder))
+    if json:
+        report.print_json(removed)
+    else:
+        print("\n".join(f"deleted {path}" for path in removed) or "nothing to delete")

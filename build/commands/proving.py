@@ -1,0 +1,90 @@
+"""Commands that boot the images: the runtime gate and the figures."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from invoke import Exit, task
+
+from build import errors, figures, gate, paths, plots, report, targets
+from build import verify as runtime
+from build.commands.common import ARCH_HELP, COMMON, command, named_release
+
+
+@task(
+    iterable=["arch", "only"],
+    help={
+        "arch": ARCH_HELP,
+        "only": "a canary's name (with --teeth: a breakage's), repeatable; keeps no record",
+        "teeth": "run every canary where it must fail, and fail if one passes",
+        "layout": "OCI layout to take the images from (default: build them through the cache)",
+        "offline": "use only what is in the cache or in $MT_SOURCES",
+        "doctor": "only say what this machine lacks for it",
+        **COMMON,
+    },
+)
+@command
+def verify(
+    c, arch, only, teeth=False, layout="", offline=False, doctor=False, json=False, debug=False
+):
+    """Boot images in a network like a router's and run the canaries (root; exit code 3)."""
+    chosen = targets.select(arch)
+    if doctor:
+        found = runtime.examine(chosen)
+        report.findings(found)
+        if not all(row.ok for row in found):
+            raise Exit("", code=errors.UserError.exit_code)
+        return
+    if teeth:
+        bites = gate.teeth(only, offline)
+        if json:
+            report.print_json([dataclasses.asdict(bite) for bite in bites])
+        else:
+            report.teeth(bites)
+        missed = [f"{name} ({bite.breakage.name})" for bite in bites for name in bite.missed]
+        if missed:
+            raise errors.GateFailed("canaries pass where they must fail", why=", ".join(missed))
+        return
+    records = gate.run(chosen, only, Path(layout) if layout else None, offline)
+    if json:
+        report.print_json([dataclasses.asdict(record) for record in records])
+    else:
+        for record in records:
+            report.canaries(record)
+    gate.check(records, whole=not only)
+
+
+@task(
+    name="figures",
+    help={
+        "rounds": "how often each side is measured, in turn",
+        "megabytes": "MiB to send each way in each round",
+        "layout": "OCI layout to take the image from (default: build it through the cache)",
+        "record": "record the figures under this release tag in build/data/figures.json",
+        "offline": "use only what is in the cache or in $MT_SOURCES",
+        **COMMON,
+    },
+)
+@command
+def figures_(
+    c, rounds=5, megabytes=512, layout="", record="", offline=False, json=False, debug=False
+):
+    """Measure speed and memory against upstream's recipe and the last release (root; exit 3)."""
+    tag = named_release(record).tag if record else ""
+    history = figures.recorded()
+    result = gate.measure(rounds, megabytes << 20, Path(layout) if layout else None, offline)
+    rows = report.figure_rows(result, history)
+    columns = [name.removeprefix(">") for name in report.FIGURE_COLUMNS]
+    parts = [plots.table(columns, rows), plots.ratios(result), plots.figure_trend(history, result)]
+    page = paths.dist_dir() / "figures.html"
+    plots.write(page, f"Figures of {result.release}", parts)
+    if json:
+        report.print_json(result.table())
+    else:
+        report.figure_table(result, history)
+        print(f"{figures.path()}\n{page}")
+    # A release that is measured again is not its own predecessor.
+    figures.require(result.gated, {name: row for name, row in history.items() if name != tag})
+    if tag:
+        figures.record(tag, result.gated)

@@ -1,0 +1,115 @@
+"""Commands around a release tag: plan, make, report, attach."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+
+from invoke import task
+
+from build import forge, git, layout, markdown, paths, pipeline, report, targets
+from build import release as releasing
+from build import verify as runtime
+from build.commands.common import COMMON, HEAD, command, named_release
+from build.pins import pins
+from build.version import Release
+
+RELEASE_HELP = {
+    "revision": "a further revision of a Tailscale version that is released already",
+    "remote": "git remote whose tags count too (release --push: origin)",
+    **COMMON,
+}
+
+
+def _plan_release(remote: str, revision: bool) -> tuple[git.Git, releasing.Plan]:
+    repository = git.Git(paths.ROOT)
+    state = repository.state(remote)
+    return repository, releasing.plan(state, pins()["tailscale"].version, revision=revision)
+
+
+def _show_release(plan: releasing.Plan, done: bool, json: bool) -> None:
+    tag = plan.release.tag if plan.release else None
+    if json:
+        report.print_json({**dataclasses.asdict(plan), "release": tag, "done": done})
+        return
+    for line in plan.notes:
+        print(line)
+    verb = "released" if done else "would release"
+    print(f"{verb} {tag} at {plan.commit[:12]}: {plan.why}" if tag else f"no release: {plan.why}")
+
+
+@task(help=RELEASE_HELP)
+@command
+def release_plan(c, revision=False, remote="", json=False, debug=False):
+    """Say which release comes next, and why; changes nothing."""
+    _show_release(_plan_release(remote, revision)[1], done=False, json=json)
+
+
+@task(help={"push": "push the tag to the remote", "dry_run": "only show the plan", **RELEASE_HELP})
+@command
+def release(c, revision=False, push=False, remote="origin", dry_run=False, json=False, debug=False):
+    """Tag the next release if there is one; CI publishes a tag that is pushed."""
+    repository, plan = _plan_release(remote if push else "", revision)
+    if not dry_run:
+        releasing.apply(repository, plan, remote if push else "")
+    _show_release(plan, done=not dry_run and plan.release is not None, json=json)
+
+
+@task(
+    help={
+        "release": "tag whose images are meant, or HEAD for the commit's (default: mt.0)",
+        "pull": "number of the pull request (default: the one that this CI run is for)",
+        "post": "write it on the forge; without this it is only printed",
+        **COMMON,
+    }
+)
+@command
+def comment(c, release="", pull=0, post=False, json=False, debug=False):
+    """Report sizes and the runtime gate as Markdown, as a comment on a pull request."""
+    text, _ = _summary(named_release(release))
+    done = ""
+    if post:
+        with contextlib.closing(forge.from_environment()) as there:
+            done = there.comment(pull or forge.pull_of(), text, "mikrotik-tailscale sizes")
+    if json:
+        report.print_json({"text": text, "done": done})
+    else:
+        print(text)
+
+
+def _summary(release: Release) -> tuple[str, pipeline.Result]:
+    """Return the Markdown report of the images, which are built if they are not there yet."""
+    request = pipeline.Request(targets.select([]), release, check_size=False, whole=True)
+    result = pipeline.build(request)
+    records = [
+        record
+        for name, entry in result.images.items()
+        if (record := runtime.read(name)) and record.image == entry.facts["manifest"]["digest"]
+    ]
+    return markdown.summary(release.tag, result.measures, records), result
+
+
+@task(
+    help={
+        "release": "tag of the release (default HEAD: the commit's)",
+        "dry_run": "only list the files",
+        **COMMON,
+    }
+)
+@command
+def attach(c, release=HEAD, dry_run=False, json=False, debug=False):
+    """Put the files of dist/ into the forge's release of a tag, with the report as its text."""
+    tag = named_release(release).tag
+    text, result = _summary(named_release(release))
+    names = [*result.record, layout.SUMS, layout.SIGNATURE]
+    files = [paths.dist_dir() / name for name in sorted(names)]
+    files = [path for path in files if path.is_file()]
+    sent = []
+    if not dry_run:
+        with contextlib.closing(forge.from_environment()) as there:
+            sent = there.attach(tag, text, files)
+    if json:
+        report.print_json({"release": tag, "files": [path.name for path in files], "sent": sent})
+    else:
+        rows = [(p.name, f"{p.stat().st_size:,}", "yes" if p.name in sent else "") for p in files]
+        report.table(f"Files of {tag}", ("file", ">bytes", "sent"), rows)

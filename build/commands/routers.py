@@ -1,0 +1,132 @@
+"""Commands for routers: their scripts, and deploying to one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from invoke import task
+
+from build import deploy as deployment
+from build import errors, layout, log, paths, pipeline, report, router, routerapi, targets
+from build.commands.common import COMMON, command
+
+
+@task(
+    name="router",
+    help={
+        "version": "RouterOS version, such as 7.20 (default: scripts that work on all)",
+        "out": "folder to write to (default: print the names; the universal ones are routeros/)",
+        "image": "registry/repository that routers follow",
+        "check": "exit with 3 if routeros/ is not what the templates give",
+        **COMMON,
+    },
+)
+@command
+def router_(c, version="", out="", image="", check=False, json=False, debug=False):
+    """Render the router's scripts from their templates, for one RouterOS version or for all."""
+    values = router.Values(image=image) if image else router.Values()
+    texts = router.render_all(paths.ROOT / "routeros" / "templates", version or None, values)
+    faults = [
+        f"{name}: {fault}"
+        for name, text in texts.items()
+        for fault in router.lint(name.removesuffix(".rsc"), text)
+    ]
+    if check:
+        faults += [
+            f"routeros/{name} is not what its template gives"
+            for name, text in texts.items()
+            if (paths.ROOT / "routeros" / name).read_text() != text
+        ]
+    if faults:
+        raise errors.GateFailed(
+            "the router's scripts are not in order",
+            why="; ".join(faults),
+            cure="correct routeros/templates, then `invoke router --out routeros`",
+        )
+    if out:
+        folder = Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            fresh = folder / f"{name}.tmp"
+            fresh.write_text(text)
+            fresh.rename(folder / name)
+    if json:
+        report.print_json({name: len(text) for name, text in texts.items()})
+    else:
+        for name, text in texts.items():
+            print(f"{Path(out) / name if out else name}  {len(text):,} characters")
+
+
+@task(
+    help={
+        "host": "the router's address: https://router, or http:// on a wire of your own",
+        "user": "user of the router (default admin); the password is in $MT_ROUTER_PASSWORD",
+        "arch": "platform of the image to hand over from dist/; without it the router pulls",
+        "settings": "your settings script (default: routeros/settings-tailscale.rsc)",
+        "disk": "disk slot for image and tar (default: internal flash)",
+        "serve_on": "this machine's address that the router can reach, for --arch",
+        "ca": "file with the CA of the router's certificate",
+        "apply": "do it; without this only the plan is shown",
+        **COMMON,
+    }
+)
+@command
+def deploy(
+    c,
+    host,
+    user="admin",
+    arch="",
+    settings="",
+    disk="",
+    serve_on="",
+    ca="",
+    apply=False,
+    json=False,
+    debug=False,
+):
+    """Show how a router would be installed or updated over REST, and with --apply do it."""
+    password = os.environ.get("MT_ROUTER_PASSWORD")
+    if password is None:
+        raise errors.UserError("no password", cure="put the router's into $MT_ROUTER_PASSWORD")
+    if arch and apply and not serve_on:
+        raise errors.UserError(
+            "from which address can the router fetch the image?",
+            cure="--serve-on with this machine's address in the router's network",
+        )
+    scripts = {
+        name: (paths.ROOT / "routeros" / f"{name}.rsc").read_text() for name in router.SCRIPTS
+    }
+    if settings:
+        scripts["settings-tailscale"] = Path(settings).read_text()
+    image, digest_ = None, ""
+    if arch:
+        target = targets.target(arch)
+        release = pipeline.release_of()
+        image = paths.dist_dir() / layout.archive_name(target, release)
+        record = layout.read_record()
+        if image.name not in record:
+            raise errors.UserError(f"{image} is not built", cure=f"invoke build --arch {arch}")
+        digest_ = record.get("oci", {}).get("index") or f"sha256:{record[image.name]['sha256']}"
+        arch = target.name
+    client = routerapi.Client(host, user, password, ca or True)
+    wanted = deployment.Wanted(scripts, image, arch, digest_, disk)
+    steps = deployment.plan(deployment.read(client), wanted)
+    if json:
+        report.print_json(
+            {"actions": [row.text for row in steps.actions], "problems": list(steps.problems)}
+        )
+    else:
+        print("\n".join(steps.lines()) or "nothing to do")
+    if steps.problems:
+        raise errors.UserError("this router cannot be deployed to", why="; ".join(steps.problems))
+    if apply:
+        deployment.apply(
+            client,
+            steps,
+            wanted,
+            lambda text: log.note(host, text),
+            lambda path: routerapi.offer(path, serve_on),
+        )
+    elif steps.actions and not json:
+        print("nothing was changed; --apply does it")
