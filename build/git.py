@@ -41,7 +41,8 @@ class Git:
         env = command.network_environment() | {
             name: value
             for name, value in os.environ.items()
-            if name == "PATH" or name.startswith(("GIT_", "SSH_"))
+            # SUDO_UID: under sudo git trusts what belongs to the user who called it.
+            if name in ("PATH", "SUDO_UID") or name.startswith(("GIT_", "SSH_"))
         }
         # No question may wait for an answer: this runs where nobody looks.
         env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -192,6 +193,18 @@ def test_a_shallow_clone_and_a_changed_tree_are_seen(repository: Path, tmp_path:
     assert Git(repository).state().changed == ('"new file"',)
     with pytest.raises(UserError, match="new file"):
         release.plan(Git(repository).state(), "1.102.5")
+
+
+@pytest.mark.root
+def test_under_sudo_the_caller_s_checkout_is_trusted(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in [repository, *repository.rglob("*")]:
+        os.chown(path, 12345, 12345)
+    with pytest.raises(UserError, match="not a git checkout"):
+        Git(repository).state()
+    monkeypatch.setenv("SUDO_UID", "12345")
+    assert Git(repository).state().tags == {}
 
 
 def test_no_checkout_and_no_commit_are_told(tmp_path: Path) -> None:
