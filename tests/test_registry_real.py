@@ -333,12 +333,14 @@ def test_the_commands(server: Server, made: dict[str, Made]) -> None:
     for tag in (OLD, NEW):
         releases.passed(made[tag])
         layout = ["--layout", str(made[tag].layout)]
-        dry = invoked([*words(host, name, "publish", "--dry-run", *layout, "--json", "--to")])
+        dry = invoked(
+            [*words(host, name, "publish", "--no-sign", "--dry-run", *layout, "--json", "--to")]
+        )
         assert dry.returncode == 0, dry.stderr
         plan = json.loads(dry.stdout)
         assert plan["release"] == tag
         assert plan["parts"][-1]["state"].startswith("to be set")
-        done = invoked(words(host, name, "publish", *layout, "--to"))
+        done = invoked(words(host, name, "publish", "--no-sign", *layout, "--to"))
         assert done.returncode == 0, done.stderr
         assert f"{host}/{name}@{made[tag].index}" in done.stdout
         assert digest_of(host, name, "stable") == made[tag].index
@@ -352,14 +354,18 @@ def test_the_commands(server: Server, made: dict[str, Made]) -> None:
     assert done.returncode == 0, done.stderr
     assert digest_of(host, name, "stable") == made[OLD].index
     releases.passed(made[OLD])
-    done = invoked(words(host, name, "publish", "--layout", str(made[OLD].layout), "--to"))
+    done = invoked(
+        words(host, name, "publish", "--no-sign", "--layout", str(made[OLD].layout), "--to")
+    )
     assert done.returncode == 0, done.stderr
     verify.record_path("arm64").unlink()
-    done = invoked(words(host, name, "publish", "--layout", str(made[OLD].layout), "--to"))
+    done = invoked(
+        words(host, name, "publish", "--no-sign", "--layout", str(made[OLD].layout), "--to")
+    )
     assert done.returncode == 3
     releases.passed(made[NEW])
     layout = ["--layout", str(made[NEW].layout)]
-    done = invoked(words(host, name, "publish", *layout, "--to"), password="wrong")
+    done = invoked(words(host, name, "publish", "--no-sign", *layout, "--to"), password="wrong")
     assert done.returncode == 2
     assert "refuses this user or password" in done.stderr
 
@@ -382,7 +388,15 @@ def test_killed_and_started_again(passwords: Server, made: dict[str, Made], numb
     with ExitStack() as stack:
         stack.enter_context(serving(proxy))
         stack.callback(go_on.set)
-        argv = words(proxy.address[7:], name, "publish", "--layout", str(made[NEW].layout), "--to")
+        argv = words(
+            proxy.address[7:],
+            name,
+            "publish",
+            "--no-sign",
+            "--layout",
+            str(made[NEW].layout),
+            "--to",
+        )
         process = subprocess.Popen(
             argv, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -393,7 +407,9 @@ def test_killed_and_started_again(passwords: Server, made: dict[str, Made], numb
         process.wait(10)
         go_on.set()
     assert outcome(passwords, name, made) in (OLD, NEW)
-    done = invoked(words(host, name, "publish", "--layout", str(made[NEW].layout), "--to"))
+    done = invoked(
+        words(host, name, "publish", "--no-sign", "--layout", str(made[NEW].layout), "--to")
+    )
     assert done.returncode == 0, done.stderr
     assert outcome(passwords, name, made) == NEW
     assert digest_of(host, name, "stable") == made[NEW].index
