@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def rehearses(*headings: str):
 
 @dataclass
 class Clone:
-    """A clone of this checkout's HEAD, with its environment."""
+    """A repository with what this checkout's HEAD has, and its environment."""
 
     folder: Path
     env: dict[str, str]
@@ -103,9 +104,16 @@ def git(folder: Path, *words: str) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path, shared_cache: Path) -> Clone:
-    git(tmp_path, "clone", "-q", "--bare", "--no-tags", str(ROOT), "origin.git")
     folder = tmp_path / "clone"
-    git(tmp_path, "clone", "-q", str(tmp_path / "origin.git"), str(folder))
+    git(tmp_path, "clone", "-q", "--no-tags", str(ROOT), str(folder))
+    # A history of its own: that of ROOT may be shallow, as in many a CI.
+    shutil.rmtree(folder / ".git")
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "--all", "--force")
+    git(folder, "commit", "-q", "-m", "Everything")
+    git(tmp_path, "init", "-q", "--bare", "-b", "main", "origin.git")
+    git(folder, "remote", "add", "origin", str(tmp_path / "origin.git"))
+    git(folder, "push", "-q", "-u", "origin", "main")
     env = {name: value for name, value in os.environ.items() if not name.startswith("MT_")}
     env |= {"MT_CACHE": str(shared_cache), "HOME": str(tmp_path)}
     return Clone(folder, env)
