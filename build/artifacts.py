@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -45,26 +45,6 @@ class Rootfs:
     def size(self) -> int:
         """Bytes of file content, which is what the extracted image takes at least."""
         return sum(entry.size for entry in self.entries)
-
-
-@dataclass(frozen=True)
-class Image:
-    """One platform's image in an OCI layout: its blobs by digest and the manifest's digest.
-
-    `blobs` maps `sha256:<hex>` to the bytes' file; `layer` and `diff_id` name the only layer,
-    compressed and not; sizes are in bytes.
-    """
-
-    target: str
-    manifest: str
-    manifest_size: int
-    config: str
-    layer: str
-    layer_size: int
-    diff_id: str
-    blobs: dict[str, Path] = field(hash=False)
-    archive: Path = Path()
-    archive_sha256: str = ""
 
 
 @dataclass(frozen=True)

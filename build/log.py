@@ -21,7 +21,6 @@ _lock = threading.Lock()
 _mode = "plain"
 _progress: Progress | None = None
 _details = False
-_timings: list[tuple[str, str, float]] = []
 
 Advance = Callable[[int], None]
 
@@ -106,14 +105,8 @@ def step(scope: str, title: str, total: int | None = None) -> Iterator[Advance]:
         if _progress is not None and row is not None:
             _progress.remove_task(row)
     seconds = time.monotonic() - start
-    _timings.append((scope, title, seconds))
     if _mode != "quiet":
         _print(f"✓ {scope:>6}  {title}  ({seconds:.1f} s)")
-
-
-def timings() -> list[tuple[str, str, float]]:
-    """Return (scope, title, seconds) of the steps that ended well in this process."""
-    return list(_timings)
 
 
 def note(scope: str, text: str) -> None:

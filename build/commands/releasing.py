@@ -99,8 +99,9 @@ def _summary(release: Release) -> tuple[str, pipeline.Result]:
 @command
 def attach(c, release=HEAD, dry_run=False, json=False, debug=False):
     """Put the files of dist/ into the forge's release of a tag, with the report as its text."""
-    tag = named_release(release).tag
-    text, result = _summary(named_release(release))
+    named = named_release(release)
+    tag = named.tag
+    text, result = _summary(named)
     names = [*result.record, layout.SUMS, layout.SIGNATURE]
     files = [paths.dist_dir() / name for name in sorted(names)]
     files = [path for path in files if path.is_file()]
