@@ -6,8 +6,8 @@ import sys
 
 from invoke import Collection, Task
 
-from build import tools
 from build.commands import building, inputs, looking, proving, publishing, releasing, routers
+from build.config import tools
 
 if sys.version_info < tools.LOWEST_PYTHON:
     raise SystemExit("error: this needs Python 3.11 or newer; run ./dev with one")

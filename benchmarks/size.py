@@ -13,13 +13,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from build import golang, log, report, variants
-from build.targets import select
+from build.config.targets import select
+from build.core import log
+from build.golang import tailscale
+from build.pipeline import variants
+from build.views import report
 
 RECIPES = (
-    golang.UPSTREAM,
-    replace(golang.OURS, name="no-roots", roots=False, symbols=False),
-    golang.OURS,
+    tailscale.UPSTREAM,
+    replace(tailscale.OURS, name="no-roots", roots=False, symbols=False),
+    tailscale.OURS,
 )
 
 

@@ -21,9 +21,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from build import cache, crosscc, errors, golang, log, modules, pipeline, report  # noqa: E402
-from build.pins import pin  # noqa: E402
-from build.targets import Target, select  # noqa: E402
+from build.config.pins import pin  # noqa: E402
+from build.config.targets import Target, select  # noqa: E402
+from build.core import cache, errors, log  # noqa: E402
+from build.golang import modules, tailscale  # noqa: E402
+from build.native import crosscc  # noqa: E402
+from build.pipeline import order  # noqa: E402
+from build.views import report  # noqa: E402
 
 SOURCE = ROOT / "benchmarks" / "speed"
 FEW, MANY = 200, 1200
@@ -59,7 +63,7 @@ def emulator(target: Target) -> str:
 def plugin(folder: Path) -> Path:
     """Compile the counting plugin with the pinned zig."""
     out = folder / "count.so"
-    zig = pipeline.go_command().trees(pin("zig")).data / "ziglang" / "zig"
+    zig = order.go_command().trees(pin("zig")).data / "ziglang" / "zig"
     words = ["cc", "-target", "x86_64-linux-gnu", "-shared", "-fPIC", "-O2"]
     caches = crosscc.environment(folder / "zig", folder / "zig")
     subprocess.run(
@@ -70,14 +74,14 @@ def plugin(folder: Path) -> Path:
     return out
 
 
-def program(target: Target, recipe: golang.Recipe, folder: Path) -> Path:
+def program(target: Target, recipe: tailscale.Recipe, folder: Path) -> Path:
     """Compile the benchmark for a platform as a recipe compiles the daemon."""
-    go = pipeline.go_command()
+    go = order.go_command()
     out = folder / f"{target.name}-{recipe.name}"
-    words = golang.compile_words(go, recipe, golang.tags_of(go, recipe), "benchmark", out)
+    words = tailscale.compile_words(go, recipe, tailscale.tags_of(go, recipe), "benchmark", out)
     words[-1] = str(SOURCE / "main.go")
     if recipe.lean:
-        words.insert(1, pipeline.lean_linker(go).option())
+        words.insert(1, order.lean_linker(go).option())
     with cache.scratch() as scratch, log.step(target.name, f"compile the {recipe.name} benchmark"):
         go.run(
             words,
@@ -127,7 +131,7 @@ def main() -> int:
             folder = Path(place)
             counter = plugin(folder)
             for target in chosen:
-                sides = [program(target, r, folder) for r in (golang.UPSTREAM, golang.OURS)]
+                sides = [program(target, r, folder) for r in (tailscale.UPSTREAM, tailscale.OURS)]
                 for name in options.only or names():
                     with log.step(target.name, name):
                         both = [count(target, side, name, counter, folder) for side in sides]

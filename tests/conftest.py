@@ -11,7 +11,8 @@ import pytest
 from fakes import web as fake_web
 from hypothesis import settings
 
-from build import command, log, paths, sources
+from build.core import command, log, paths
+from build.sources import obtain
 
 # A shell starts background jobs deaf to Ctrl-C, and their children inherit it. The tests send that
 # signal and expect it to be heard, however they were started.
@@ -36,11 +37,11 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MT_DIST", str(tmp_path / "dist"))
     monkeypatch.setenv("MT_WORK", str(tmp_path / "work"))
     monkeypatch.setenv("MT_APT_DIR", str(tmp_path / "no-apt"))
-    monkeypatch.setattr(sources, "PAUSE", 0.01)
-    sources._checked.clear()
+    monkeypatch.setattr(obtain, "PAUSE", 0.01)
+    obtain._checked.clear()
     log.configure("plain")
     yield tmp_path
-    sources._checked.clear()
+    obtain._checked.clear()
     command.resume()
 
 

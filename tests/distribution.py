@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from build.artifacts import Attachment
-from build.registry import attach, place
+from build.core.artifacts import Attachment
+from build.registry import attach
 from build.registry.client import Client
+from build.registry.repository import parse_repository
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTENS = re.compile(r"listening on 127\.0\.0\.1:([0-9]+)")
@@ -50,7 +51,7 @@ class Registry:
 
     def client(self, repository: str) -> Client:
         """Our own client of a repository."""
-        return Client(place.parse_place(f"{self.host}/{repository}"), None)
+        return Client(parse_repository(f"{self.host}/{repository}"), None)
 
     def push(self, repository: str, attachment: Attachment) -> None:
         """Push an attachment as `invoke publish` does."""

@@ -9,9 +9,12 @@ from typing import Any
 
 from fakes import images
 
-from build import digest, golang, image, rootfs, targets
-from build.gotool import Go
-from build.pins import Pin, pin
+from build.config import targets
+from build.config.pins import Pin, pin
+from build.core import digest
+from build.golang import tailscale
+from build.golang.gotool import Go
+from build.image import oci, rootfs
 
 DATA = Path(__file__).resolve().parent / "data"
 
@@ -41,7 +44,7 @@ def image_golden(folder: Path) -> dict[str, Any]:
 
 
 def index_digest(entries: dict[str, Any]) -> str:
-    return digest.of_bytes(image.index([entry.facts["manifest"] for entry in entries.values()]))
+    return digest.of_bytes(oci.index([entry.facts["manifest"] for entry in entries.values()]))
 
 
 def rootfs_golden(folder: Path) -> list[list[str]]:
@@ -59,10 +62,10 @@ def compile_golden(folder: Path) -> dict[str, Any]:
     """The go command's words of each recipe and the environment of each platform."""
     go = Go(*fixed_pins(), trees=None)  # type: ignore[arg-type]
     words = {
-        recipe.name: golang.compile_words(
+        recipe.name: tailscale.compile_words(
             go, recipe, ["ts_omit_a", "ts_omit_b"], images.RELEASE.long, Path("OUT")
         )
-        for recipe in (golang.OURS, golang.UPSTREAM)
+        for recipe in (tailscale.OURS, tailscale.UPSTREAM)
     }
     platforms = {t.name: {"GOARCH": t.goarch, **t.go_env} for t in targets.targets().values()}
     return {"words": words, "platforms": platforms}

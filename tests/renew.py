@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from goldens import DATA, GOLDENS  # noqa: E402
 
-from build import features  # noqa: E402
+from build.config import features  # noqa: E402
 
 
 def graph_facts(source: str) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from build.targets import Target
+from build.config.targets import Target
 
 
 def emulator(target: Target) -> list[str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from build import archives, digest
-from build.errors import BuildFailed
+from build.core import digest
+from build.core.errors import BuildFailed
+from build.sources import archives
 
 FILES = {
     "top/readme": b"text\n",

@@ -15,9 +15,12 @@ import pytest
 from fakes.elf import elf as make_elf
 from fakes.images import RELEASE, images
 
-from build import audit, digest, elf, image, layout, targets
-from build.errors import BuildFailed, GateFailed
-from build.targets import Target
+from build.config import targets
+from build.config.targets import Target
+from build.core import digest
+from build.core.errors import BuildFailed, GateFailed
+from build.gates import audit, elf
+from build.image import dist, oci
 
 ALL = targets.targets()
 ARM64 = targets.target("arm64")
@@ -31,7 +34,7 @@ def products(tmp_path_factory: pytest.TempPathFactory):
         for name in ("cache", "dist", "work"):
             patch.setenv(f"MT_{name.upper()}", str(folder / name))
         entries = images(folder)
-        layout.write(entries, dict(ALL), RELEASE, lambda *_: None, whole=True)
+        dist.write(entries, dict(ALL), RELEASE, lambda *_: None, whole=True)
     return folder / "dist"
 
 
@@ -61,7 +64,7 @@ class Layout:
         return self.load(self.outer["manifests"][0])
 
     def entry(self, target: str = "arm64") -> dict[str, Any]:
-        platform = image.platform(targets.target(target))
+        platform = oci.platform(targets.target(target))
         (found,) = [row for row in self.inner["manifests"] if row["platform"] == platform]
         return found
 
@@ -93,7 +96,7 @@ class Layout:
 
     def set_tars(self, *tars: bytes, target: str = "arm64") -> None:
         manifest = self.manifest(target)
-        kind = {"mediaType": image.LAYER}
+        kind = {"mediaType": oci.LAYER}
         manifest["layers"] = [kind | self.store(gzip.compress(tar, mtime=0)) for tar in tars]
         self.set_manifest(manifest, target)
         ids = [f"sha256:{digest.of_bytes(tar)}" for tar in tars]
@@ -365,7 +368,7 @@ def test_all_faults_are_reported_together(box: Layout) -> None:
 
 @pytest.fixture
 def archive(products: Path, places: Path) -> Path:
-    path = places / layout.archive_name(ARM64, RELEASE)
+    path = places / dist.archive_name(ARM64, RELEASE)
     shutil.copyfile(products / path.name, path)
     return path
 
@@ -388,12 +391,12 @@ def edit(content: dict[str, bytes], **changes: Any) -> None:
 
 def test_right_archives_pass(products: Path) -> None:
     for target in ALL.values():
-        path = products / layout.archive_name(target, RELEASE)
+        path = products / dist.archive_name(target, RELEASE)
         assert audit.archive_faults(path, target) == []
 
 
 def test_the_archive_of_another_platform(products: Path) -> None:
-    path = products / layout.archive_name(targets.target("armv7"), RELEASE)
+    path = products / dist.archive_name(targets.target("armv7"), RELEASE)
     found = audit.archive_faults(path, targets.target("armv5"))
     assert any("config: platform wanted" in text for text in found)
 

@@ -16,9 +16,13 @@ import pytest
 from fakes import images, programs
 from fakes.images import EPOCH, RELEASE
 
-from build import audit, buildx, cache, digest, engine, image, layout, pipeline, rootfs, targets
-from build.artifacts import RootfsEntry
-from build.errors import BuildFailed, GateFailed, UserError
+from build.config import targets
+from build.core import cache, digest
+from build.core.artifacts import RootfsEntry
+from build.core.errors import BuildFailed, GateFailed, UserError
+from build.gates import audit
+from build.image import buildx, dist, engine, oci, rootfs
+from build.pipeline import order
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = targets.targets()
@@ -63,18 +67,18 @@ def playing(docker: Path, job: buildx.Job) -> None:
     box = docker.parent / "made"
     box.mkdir()
     entries = {
-        name: image.assemble(ALL[name], tree, job.release, job.epoch)
+        name: oci.assemble(ALL[name], tree, job.release, job.epoch)
         for name, tree in job.trees.items()
     }
-    layout._layout(box, entries, job.release)
+    dist._layout(box, entries, job.release)
     with tarfile.open(docker.parent / "layout.tar", "w") as archive:
         archive.add(box, arcname=".")
 
 
 def write(places: Path, job: buildx.Job) -> tuple[dict[str, Any], list[str]]:
-    gate, assembler = pipeline._by_buildx(job)
+    gate, assembler = order._by_buildx(job)
     entries = images.images(places)
-    return layout.write(entries, dict(ALL), RELEASE, gate, whole=True, assembler=assembler)
+    return dist.write(entries, dict(ALL), RELEASE, gate, whole=True, assembler=assembler)
 
 
 # --- Dockerfile and context ---------------------------------------------------------------------
@@ -85,15 +89,15 @@ def test_the_dockerfile() -> None:
     assert lines[:3] == ["FROM scratch", "ARG TARGETPLATFORM", "COPY ${TARGETPLATFORM}/ /"]
     assert [line.split()[0] for line in lines].count("COPY") == 1, "one layer"
     assert not [line for line in lines if line.startswith(("RUN", "ADD", "WORKDIR", "# "))]
-    settings = image.settings(RELEASE)
+    settings = oci.settings(RELEASE)
     assert f"ENTRYPOINT {json.dumps(settings['Entrypoint'])}" in lines
     assert f"CMD {json.dumps(settings['Cmd'])}" in lines
     assert f'LABEL "org.opencontainers.image.version"="{RELEASE.tag}"' in lines
 
 
 def test_a_value_that_a_dockerfile_would_read_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = image.settings(RELEASE) | {"Env": ['A=$HOME "x" \\'], "Labels": {}}
-    monkeypatch.setattr(image, "settings", lambda release: settings)
+    settings = oci.settings(RELEASE) | {"Env": ['A=$HOME "x" \\'], "Labels": {}}
+    monkeypatch.setattr(oci, "settings", lambda release: settings)
     assert 'ENV A="\\$HOME \\"x\\" \\\\"' in buildx.dockerfile(RELEASE).splitlines()
     settings["Env"] = ["A=two\nlines"]
     with pytest.raises(UserError, match="cannot be written into a Dockerfile"):
@@ -323,12 +327,12 @@ def test_a_name_that_is_no_assembler(name: str) -> None:
 def test_a_missing_docker_is_said_before_anything_is_built(
     places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(request: pipeline.Request) -> pipeline.Result:
+    def never(request: order.Request) -> order.Result:
         raise AssertionError(request)
 
-    monkeypatch.setattr(pipeline, "_build_once", never)
-    monkeypatch.setattr(pipeline.tools, "require", lambda: None)
+    monkeypatch.setattr(order, "_build_once", never)
+    monkeypatch.setattr(order.tools, "require", lambda: None)
     monkeypatch.setenv("PATH", str(places))
-    request = pipeline.Request([], pipeline.release_of(), whole=True, assembler="buildx")
+    request = order.Request([], order.release_of(), whole=True, assembler="buildx")
     with pytest.raises(UserError, match="no docker command"):
-        pipeline.build(request)
+        order.build(request)

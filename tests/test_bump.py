@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from fakes.web import Answer, Web
 
-from build import bump, cache, candidate, changes, digest, features, pins, sources
-from build.errors import BuildFailed, Error, GateFailed, SourceError, UserError
-from build.pins import pin
+from build.bump import bump, candidate, changes
+from build.config import features, pins
+from build.config.pins import pin
+from build.core import cache, digest
+from build.core.errors import BuildFailed, Error, GateFailed, SourceError, UserError
+from build.sources import obtain
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(__file__).resolve().parent / "data"
@@ -93,7 +96,7 @@ def test_the_block_is_renewed_and_nothing_else(repository: Path) -> None:
     assert done.after.epoch % 60 == 0
     page = repository.parents[2] / "docs" / "SOURCES.md"
     assert f"| sha256 | `{done.after.sha256}` |" in page.read_text()
-    assert sources.fetch(done.after, offline=True).read_bytes() == BODY, "no second download"
+    assert obtain.fetch(done.after, offline=True).read_bytes() == BODY, "no second download"
     assert any(done.after.why in line for line in bump.summary(done))
 
 
@@ -228,7 +231,7 @@ def test_stopped_half_way(
     def stop(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr(f"build.bump.{where}", stop)
+    monkeypatch.setattr(f"build.bump.bump.{where}", stop)
     with pytest.raises((KeyboardInterrupt, OSError, MemoryError, Error)):
         bump.bump("busybox", NEW)
     untouched(repository, text)
@@ -267,12 +270,12 @@ def test_sizes_are_those_of_both_versions(
     """And a budget that is exceeded leaves the file alone."""
     sizes = {OLD: 1000, NEW: 1100}
 
-    def build(request: bump.pipeline.Request) -> bump.pipeline.Result:
+    def build(request: bump.order.Request) -> bump.order.Result:
         assert not request.products, "dist/ is not for a version that nobody has taken yet"
         row = bump.size.Measure("arm64", "busybox", sizes[pin("busybox").version], 1050, 0)
-        return bump.pipeline.Result(measures=[row])
+        return bump.order.Result(measures=[row])
 
-    monkeypatch.setattr(bump.pipeline, "build", build)
+    monkeypatch.setattr(bump.order, "build", build)
     text = repository.read_text()
     with pytest.raises(GateFailed, match="larger than its budget"):
         bump.bump("busybox", NEW, build=True)
@@ -301,9 +304,9 @@ def test_no_block_has_its_version_twice() -> None:
         assert bump.plain_version(found) not in "\n".join(rows), found.name
 
 
-def go_draft(said: str) -> tuple[pins.Pin, sources.Draft]:
+def go_draft(said: str) -> tuple[pins.Pin, obtain.Draft]:
     wanted = dataclasses.replace(pin("tailscale"), version="1.110.0")
-    return wanted, sources.Draft(Path("x"), "x", database=said)
+    return wanted, obtain.Draft(Path("x"), "x", database=said)
 
 
 @pytest.mark.parametrize(
@@ -336,13 +339,13 @@ def test_only_a_silent_database_is_done_without(
 ) -> None:
     asked = []
 
-    def draft(wanted: pins.Pin, folder: Path, *, database: bool = True) -> sources.Draft:
+    def draft(wanted: pins.Pin, folder: Path, *, database: bool = True) -> obtain.Draft:
         asked.append(database)
         if database:
             raise SourceError("x", why=why, cure="y")
-        return sources.Draft(folder, "x")
+        return obtain.Draft(folder, "x")
 
-    monkeypatch.setattr(sources, "draft", draft)
+    monkeypatch.setattr(obtain, "draft", draft)
     try:
         assert candidate._draft(pin("tailscale"), places).database == ""
     except SourceError as error:

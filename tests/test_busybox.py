@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from build import busybox
-from build.errors import BuildFailed, UserError
+from build.core.errors import BuildFailed, UserError
+from build.native import busybox
 
 ROOT = Path(__file__).resolve().parent.parent
 

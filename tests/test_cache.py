@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from build import cache
-from build.errors import BuildFailed, UserError
+from build.core import cache
+from build.core.errors import BuildFailed, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 INPUTS = {"name": "thing", "target": "arm64", "source": "abc", "flags": ["-l"]}
@@ -232,7 +232,7 @@ def test_threads_that_want_the_same_make_it_once() -> None:
 CHILD = """
 import sys, time
 from pathlib import Path
-from build import cache
+from build.core import cache
 
 def build(out, scratch):
     (out / "file").write_text("content")
@@ -317,7 +317,7 @@ def run_limited(places: Path, limit: int, body: str) -> subprocess.CompletedProc
     """Run a builder in a process that may write files of `limit` bytes at most."""
     code = f"""
         import errno, resource, signal, sys
-        from build import cache, errors
+        from build.core import cache, errors
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
         def build(out, scratch):
@@ -424,7 +424,7 @@ def test_a_really_full_disk(places: Path) -> None:
     code = f"""
         import os
         from pathlib import Path
-        from build import cache, errors
+        from build.core import cache, errors
         root = cache.prepare()
 
         def build(out, scratch):
@@ -466,7 +466,7 @@ def test_a_really_full_disk(places: Path) -> None:
 @pytest.mark.root
 def test_a_read_only_cache_serves_what_it_has(places: Path) -> None:
     code = f"""
-        from build import cache, errors
+        from build.core import cache, errors
 
         def build(out, scratch):
             (out / "file").write_text("x")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from build import pipeline
+from build.pipeline import order
 
 ROOT = Path(__file__).resolve().parent.parent
 WOODPECKER = sorted((ROOT / ".woodpecker").glob("*.yaml"))
@@ -153,7 +153,7 @@ def test_the_guide_s_step_for_openbao_fits_into_a_pipeline(tmp_path: Path) -> No
 @pytest.mark.network
 def test_actionlint(shared_cache: Path, tmp_path: Path) -> None:
     """The linter of Actions files, built by the pinned Go toolchain."""
-    go = pipeline.go_command()
+    go = order.go_command()
     record = tmp_path / "go.log"
     words = ["install", ACTIONLINT]
     go.run(words, what="actionlint", record=record, scratch=tmp_path, cwd=tmp_path)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from fakes.programs import calls, program
 
-from build import command
-from build.errors import BuildFailed
+from build.core import command
+from build.core.errors import BuildFailed
 
 PYTHON = sys.executable
 
@@ -189,7 +189,7 @@ def test_an_exception_in_the_caller_ends_the_program(
 import sys
 sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
 from pathlib import Path
-from build import command
+from build.core import command
 command.run([sys.executable, "-IS", "-c", {GRANDCHILD!r}, {str(note)!r}, "hears"], what="x",
             log_file=Path({str(places / "log")!r}), env={{}}, cwd=Path({str(places)!r}))
 """

@@ -20,9 +20,9 @@ from pathlib import Path
 import distribution
 import pytest
 
-from build import signature
-from build.git import Git
-from build.pins import pin, pins
+from build.config.pins import pin, pins
+from build.core.git import Git
+from build.release import signature
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "DEVELOPMENT.md"

@@ -22,17 +22,21 @@ import pytest
 from conftest import SHARED_CACHE
 from dockerd import Engine
 
-from build import audit, buildx, digest, image, layout, pipeline, targets
-from build.errors import GateFailed
-from build.pins import pin
+from build.config import targets
+from build.config.pins import pin
+from build.core import digest
+from build.core.errors import GateFailed
+from build.gates import audit
+from build.image import buildx, dist, oci
+from build.pipeline import order
 
 pytestmark = pytest.mark.docker
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = targets.targets()
-RELEASE = pipeline.release_of()
+RELEASE = order.release_of()
 VERSION = pin("tailscale").version
-LOAD_NAME = f"{image.REPOSITORY}:{RELEASE.tag}"
+LOAD_NAME = f"{oci.REPOSITORY}:{RELEASE.tag}"
 
 DIFFERENT = {"history"}
 """What may differ between the configurations: the story of how each was assembled."""
@@ -134,7 +138,7 @@ def manifests(folder: Path) -> dict[str, dict[str, Any]]:
     (outer,) = json.loads((folder / "index.json").read_bytes())["manifests"]
     index = blob(folder, outer["digest"])["manifests"]
     return {
-        target.name: next(row for row in index if row["platform"] == image.platform(target))
+        target.name: next(row for row in index if row["platform"] == oci.platform(target))
         for target in ALL.values()
     }
 
@@ -183,14 +187,14 @@ def listing(tree: Path) -> dict[str, Any]:
 
 def test_every_platform_and_nothing_else(built: Place) -> None:
     assert audit.layout_faults(built.dist / "oci-buildx", ALL) == []
-    index = layout.read_record(built.dist)["oci-buildx"]["index"]
+    index = dist.read_record(built.dist)["oci-buildx"]["index"]
     entries = blob(built.dist / "oci-buildx", index)["manifests"]
-    assert [row["platform"] for row in entries] == [image.platform(one) for one in ALL.values()]
+    assert [row["platform"] for row in entries] == [oci.platform(one) for one in ALL.values()]
     assert not [row for row in entries if "annotations" in row], "no attestations"
 
 
 def test_the_record_says_who_made_it(built: Place) -> None:
-    row = layout.read_record(built.dist)["oci-buildx"]
+    row = dist.read_record(built.dist)["oci-buildx"]
     assert row["tag"] == RELEASE.tag
     assert row["builder"]["driver"] == "docker"
     version = built.engine.docker("version", "--format", "{{.Server.Version}}").strip()
@@ -220,10 +224,10 @@ def test_the_same_configurations(built: Place, name: str) -> None:
 
 
 def test_the_same_digest_again(
-    built: Place, copy: Place, inside: Callable[[], pipeline.Result]
+    built: Place, copy: Place, inside: Callable[[], order.Result]
 ) -> None:
     """With nothing in BuildKit's cache, and a context made anew."""
-    first = layout.read_record(built.dist)["oci-buildx"]["index"]
+    first = dist.read_record(built.dist)["oci-buildx"]["index"]
     built.engine.docker("buildx", "prune", "--all", "--force")
     shutil.rmtree(copy.dist)
     again = inside()
@@ -304,15 +308,15 @@ def test_a_changed_tree_is_seen(
 
 
 @pytest.fixture
-def inside(copy: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[[], pipeline.Result]:
+def inside(copy: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[[], order.Result]:
     """Build in this process, whose code a test changes."""
     for key, text in (copy.env | {"MT_WORK": str(copy.folder / "work")}).items():
         monkeypatch.setenv(key, text)
-    request = pipeline.Request(list(ALL.values()), RELEASE, whole=True, assembler="buildx")
-    return lambda: pipeline.build(request)
+    request = order.Request(list(ALL.values()), RELEASE, whole=True, assembler="buildx")
+    return lambda: order.build(request)
 
 
-def refused(copy: Place, inside: Callable[[], pipeline.Result]) -> str:
+def refused(copy: Place, inside: Callable[[], order.Result]) -> str:
     """Why the gate refuses what buildx makes; what was in dist/ stays."""
     before = digest.tree_manifest(copy.dist)
     with pytest.raises(GateFailed, match="oci-buildx did not pass the audit") as caught:
@@ -322,7 +326,7 @@ def refused(copy: Place, inside: Callable[[], pipeline.Result]) -> str:
 
 
 def test_attestations_are_refused(
-    copy: Place, inside: Callable[[], pipeline.Result], monkeypatch: pytest.MonkeyPatch
+    copy: Place, inside: Callable[[], order.Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         buildx,
@@ -333,7 +337,7 @@ def test_attestations_are_refused(
 
 
 def test_what_buildx_makes_otherwise_is_refused(
-    copy: Place, inside: Callable[[], pipeline.Result], monkeypatch: pytest.MonkeyPatch
+    copy: Place, inside: Callable[[], order.Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = buildx.dockerfile(RELEASE).replace("COPY ", "COPY --chown=7:0 ")
     made = made.replace("--no-logs-no-support", "--no-logs")
@@ -345,7 +349,7 @@ def test_what_buildx_makes_otherwise_is_refused(
 
 
 def test_a_later_change_of_the_image_is_refused(
-    copy: Place, inside: Callable[[], pipeline.Result], monkeypatch: pytest.MonkeyPatch
+    copy: Place, inside: Callable[[], order.Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second layer: what both hold would be stored twice."""
     made = buildx.dockerfile(RELEASE) + "COPY ${TARGETPLATFORM}/etc /etc\n"
@@ -434,7 +438,7 @@ def container(
     request: pytest.FixtureRequest, built: Place, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the amd64 image, loaded from RouterOS' archive and from both layouts."""
-    tar = built.dist / layout.archive_name(ALL["amd64"], RELEASE)
+    tar = built.dist / dist.archive_name(ALL["amd64"], RELEASE)
     if request.param != "archive":
         tar = tmp_path_factory.mktemp("load") / "layout.tar"
         with tarfile.open(tar, "w") as archive:
@@ -471,7 +475,7 @@ def test_the_image_starts_as_it_is(
     built: Place, container: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     """Entrypoint and command line of the image itself; only the tunnel is without a device."""
-    command = image.settings(RELEASE)["Cmd"]
+    command = oci.settings(RELEASE)["Cmd"]
     name = built.engine.docker(
         *("run", "--detach", "--pull=never", "--network=none", LOAD_NAME),
         *(*command, "--tun=userspace-networking"),
@@ -540,7 +544,7 @@ def test_nothing_is_left_behind(built: Place) -> None:
         before = machine(root.name)
         other = Engine(root)
         try:
-            tar = built.dist / layout.archive_name(ALL["amd64"], RELEASE)
+            tar = built.dist / dist.archive_name(ALL["amd64"], RELEASE)
             other.docker("load", "--input", str(tar))
             words = ["--entrypoint=sleep", "--stop-signal=KILL", "--network=none", LOAD_NAME, "600"]
             other.docker("run", "--detach", "--pull=never", *words)

@@ -15,12 +15,13 @@ import pytest
 from conftest import SHARED_CACHE
 from fakes.real import LIGHT, ROOT, Room, finish, private
 
-from build import layout, pipeline
-from build.targets import target
+from build.config.targets import target
+from build.image import dist
+from build.pipeline import order
 
 pytestmark = pytest.mark.slow
 
-TAR = layout.archive_name(target("arm64"), pipeline.release_of())
+TAR = dist.archive_name(target("arm64"), order.release_of())
 FAST = ("busybox", "compress-busybox", "image")
 
 

@@ -12,10 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from renew import graph_facts
 
-from build import features, golang, pipeline, sources
-from build.errors import BuildFailed, UserError
-from build.features import Edge, Feature, Verdict, Verdicts, load_verdicts, parse_graph, resolve
-from build.pins import pin
+from build.config import features
+from build.config.features import (
+    Edge,
+    Feature,
+    Verdict,
+    Verdicts,
+    load_verdicts,
+    parse_graph,
+    resolve,
+)
+from build.config.pins import pin
+from build.core.errors import BuildFailed, UserError
+from build.golang import tailscale
+from build.pipeline import order
+from build.sources import obtain
 
 VERSIONS = ("v1.98.5", "v1.102.5", "v1.104.5")
 
@@ -319,7 +330,7 @@ def test_more_wishes_never_put_a_feature_out(
 
 @pytest.mark.slow
 def test_the_golden_of_the_pinned_version_is_upstreams_table(shared_cache: Path) -> None:
-    tree = sources.tree(pin("tailscale")).data
+    tree = obtain.tree(pin("tailscale")).data
     source = (tree / "feature" / "featuretags" / "featuretags.go").read_text()
     known = DATA / f"features-v{pin('tailscale').version}.json"
     facts = graph_facts(source)
@@ -335,26 +346,28 @@ def test_upstreams_own_tool_agrees(
     shared_cache: Path, places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """cmd/featuretags of the pinned version, run for real, prints the tags of our resolver."""
-    go = pipeline.go_command()
-    expected = resolve(golang.graph(go), load_verdicts(), go.tailscale.version)
-    monkeypatch.setattr(golang.cache, "FORMAT", "test")  # its own key: never from the cache
+    go = order.go_command()
+    expected = resolve(tailscale.graph(go), load_verdicts(), go.tailscale.version)
+    monkeypatch.setattr(tailscale.cache, "FORMAT", "test")  # its own key: never from the cache
     try:
-        assert golang.tags(go) == list(expected.tags)
+        assert tailscale.tags(go) == list(expected.tags)
         log = (places / "work" / "tags" / "featuretags.log").read_text()
         assert "--min" in log, "upstream's tool did run"
 
         # The negative control: a resolver that forgets the Deps is caught by upstream's tool.
         forgetful = dataclasses.replace(expected, tags=("ts_omit_c2n", *expected.tags))
-        monkeypatch.setattr(golang.features, "resolve", lambda *_: forgetful)
-        monkeypatch.setattr(golang.cache, "FORMAT", "test again")
+        monkeypatch.setattr(tailscale.features, "resolve", lambda *_: forgetful)
+        monkeypatch.setattr(tailscale.cache, "FORMAT", "test again")
         with pytest.raises(BuildFailed) as caught:
-            golang.tags(go)
+            tailscale.tags(go)
         assert "only one of them has: ts_omit_c2n" in caught.value.why
     finally:
         for meta in (shared_cache / "objects" / "tags").glob("*/meta.json"):
-            entry = golang.cache.find("tags", meta.parent.name)
-            if entry and entry.key not in {golang.cache.digest.of_json([1, "tags", entry.inputs])}:
-                golang.cache.discard(entry)
+            entry = tailscale.cache.find("tags", meta.parent.name)
+            if entry and entry.key not in {
+                tailscale.cache.digest.of_json([1, "tags", entry.inputs])
+            }:
+                tailscale.cache.discard(entry)
 
 
 @pytest.mark.network
@@ -365,9 +378,9 @@ def test_the_goldens_are_upstreams_tables(
     """The module zip of each version, fetched by the real go command, gives the stored graph."""
     import zipfile
 
-    from build import command
+    from build.core import command
 
-    go = sources.tree(pin("go-bootstrap")).data / "go" / "bin" / "go"
+    go = obtain.tree(pin("go-bootstrap")).data / "go" / "bin" / "go"
     env = command.network_environment() | {
         "PATH": "/usr/bin:/bin",
         "HOME": str(places),

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from build import errors, figures, plots, report
-from build.figures import OURS, UPSTREAM, Result
-from build.lab.figures import Process, Sample
+from build.core import errors
+from build.gates import figures
+from build.gates.figures import OURS, UPSTREAM, Result
+from build.lab.measuring import Process, Sample
+from build.views import plots, report
 
 TAG = "v1.102.5-mt.1"
 NAMES = [row.name for row in figures.LIST]

@@ -18,8 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from build import forge, markdown, size, verify
-from build.errors import BuildFailed, UserError
+from build.core.errors import BuildFailed, UserError
+from build.gates import runtime, size
+from build.release import forge
+from build.views import markdown
 
 REPO = "/repos/me/it"
 MARK = "sizes"
@@ -182,8 +184,8 @@ def test_the_report_names_what_is_over_and_what_failed() -> None:
         size.Measure("arm64", "rootfs", 1100, 1000, 900),
         size.Measure("arm64", "a|b", 10, 0, 0),
     ]
-    verdicts = (verify.Verdict("join", True, 1.0, ""), verify.Verdict("direct", False, 1.0, ""))
-    record = verify.Record("arm64", "sha256:1", "", "user", 0.0, 0.0, {}, verdicts)
+    verdicts = (runtime.Verdict("join", True, 1.0, ""), runtime.Verdict("direct", False, 1.0, ""))
+    record = runtime.Record("arm64", "sha256:1", "", "user", 0.0, 0.0, {}, verdicts)
     text = markdown.summary("v1.102.5-mt.1", measures, [record])
     assert "| arm64 | rootfs | 1,100 | 110.0% **over** | +200 |" in text
     assert "| arm64 | a\\|b | 10 |  |  |" in text

@@ -11,9 +11,10 @@ import pytest
 from fakes.images import RELEASE
 from goldens import compile_golden, fixed_pins, golden
 
-from build import golang, targets
-from build.errors import BuildFailed
-from build.gotool import Go
+from build.config import targets
+from build.core.errors import BuildFailed
+from build.golang import tailscale
+from build.golang.gotool import Go
 
 RENEW = "wanted? ./dev python -m tests.renew"
 
@@ -41,22 +42,22 @@ def go(places: Path) -> Go:
 def test_the_version_that_go_mod_asks_for(wanted: str, have: str, ok: bool) -> None:
     go_mod = f"module tailscale.com\n\ngo {wanted}\n\nrequire (\n\tgo4.org/mem v0.0.0\n)\n"
     if ok:
-        golang.check_go_version(go_mod, have)
+        tailscale.check_go_version(go_mod, have)
         return
     with pytest.raises(BuildFailed) as caught:
-        golang.check_go_version(go_mod, have)
+        tailscale.check_go_version(go_mod, have)
     assert f"asks for Go {wanted}, the pinned toolchain is {have}" in caught.value.what
     assert "pins.toml" in caught.value.cure
 
 
 def test_a_go_mod_that_asks_for_nothing_is_not_taken() -> None:
     with pytest.raises(BuildFailed):
-        golang.check_go_version("module tailscale.com\n", "1.26.8")
+        tailscale.check_go_version("module tailscale.com\n", "1.26.8")
 
 
 def test_the_toolchains_version(go: Go) -> None:
     assert go.version == "1.26.8"
-    assert golang.check_go_version("go 1.26.8\n", go.version) is None
+    assert tailscale.check_go_version("go 1.26.8\n", go.version) is None
     nameless = dataclasses.replace(go, go=dataclasses.replace(go.go, version="0.0.1"))
     with pytest.raises(BuildFailed, match="names no Go release"):
         _ = nameless.version
@@ -67,22 +68,22 @@ def test_the_golden_words(places: Path) -> None:
 
 
 def test_the_stamps(go: Go) -> None:
-    stamps = golang.stamps(go, RELEASE.long)
+    stamps = tailscale.stamps(go, RELEASE.long)
     assert stamps == [
         "-X tailscale.com/version.shortStamp=1.102.5",
         "-X tailscale.com/version.longStamp=1.102.5-mt.7",
     ]
-    words = golang.compile_words(go, golang.OURS, ["t"], RELEASE.long, Path("OUT"))
+    words = tailscale.compile_words(go, tailscale.OURS, ["t"], RELEASE.long, Path("OUT"))
     (ldflags,) = [word for word in words if word.startswith("-ldflags=")]
     assert all(stamp in ldflags for stamp in stamps)
 
 
 def test_the_words_change_with_release_tags_and_recipe(go: Go) -> None:
-    base = golang.compile_words(go, golang.OURS, ["a"], RELEASE.long, Path("OUT"))
+    base = tailscale.compile_words(go, tailscale.OURS, ["a"], RELEASE.long, Path("OUT"))
     other = dataclasses.replace(RELEASE, revision=8)
-    assert golang.compile_words(go, golang.OURS, ["a"], other.long, Path("OUT")) != base
-    assert golang.compile_words(go, golang.OURS, ["b"], RELEASE.long, Path("OUT")) != base
-    assert golang.compile_words(go, golang.UPSTREAM, ["a"], RELEASE.long, Path("OUT")) != base
+    assert tailscale.compile_words(go, tailscale.OURS, ["a"], other.long, Path("OUT")) != base
+    assert tailscale.compile_words(go, tailscale.OURS, ["b"], RELEASE.long, Path("OUT")) != base
+    assert tailscale.compile_words(go, tailscale.UPSTREAM, ["a"], RELEASE.long, Path("OUT")) != base
 
 
 @pytest.mark.parametrize("name", targets.targets())

@@ -16,9 +16,10 @@ from fakes import images
 from fakes.images import RELEASE
 from goldens import golden, image_golden, rootfs_golden
 
-from build import image, layout, rootfs, targets
-from build.cache import Damaged
-from build.errors import UserError
+from build.config import targets
+from build.core.cache import Damaged
+from build.core.errors import UserError
+from build.image import dist, oci, rootfs
 
 ROOT = Path(__file__).resolve().parent.parent
 RENEW = "wanted? ./dev python -m tests.renew"
@@ -40,7 +41,7 @@ def test_a_changed_byte_changes_the_golden(places: Path) -> None:
         {"busybox": binary, "tailscale.combined": binary}, [*images.APPLETS, "more"]
     )
     one, two = (
-        image.assemble(targets.target("arm64"), tree, RELEASE, images.EPOCH)
+        oci.assemble(targets.target("arm64"), tree, RELEASE, images.EPOCH)
         for tree in (files, other)
     )
     assert one.facts["manifest"]["digest"] != two.facts["manifest"]["digest"]
@@ -96,7 +97,7 @@ def test_the_layers_tar(places: Path) -> None:
 
 
 def test_the_configuration() -> None:
-    config = image.image_config(targets.target("armv5"), "sha256:x", RELEASE, images.EPOCH)
+    config = oci.image_config(targets.target("armv5"), "sha256:x", RELEASE, images.EPOCH)
     inner = config["config"]
     assert config["created"] == "2023-11-14T22:13:20Z"
     assert (config["architecture"], config["variant"]) == ("arm", "v5")
@@ -110,7 +111,7 @@ def test_the_configuration() -> None:
     assert inner["Volumes"] == {"/var/lib/tailscale": {}}
     assert inner["Labels"]["org.opencontainers.image.version"] == RELEASE.tag
     assert not [text for text in inner["Labels"].values() if "{" in text]
-    plain = image.image_config(targets.target("amd64"), "sha256:x", RELEASE, images.EPOCH)
+    plain = oci.image_config(targets.target("amd64"), "sha256:x", RELEASE, images.EPOCH)
     assert "variant" not in plain
 
 
@@ -120,7 +121,7 @@ def test_a_binary_that_changed_under_the_build(places: Path) -> None:
     assert entry.source
     entry.source.write_bytes(b"other")
     with pytest.raises(Damaged):
-        image.layer_tar(files, images.EPOCH)
+        oci.layer_tar(files, images.EPOCH)
 
 
 # --- the root file system as data ---------------------------------------------------------------
@@ -182,9 +183,9 @@ def peer(name: str) -> str:
 
 
 @pytest.fixture
-def dist(places: Path) -> Path:
+def folder(places: Path) -> Path:
     everything = targets.targets()
-    layout.write(images.images(places), dict(everything), RELEASE, lambda *_: None, whole=True)
+    dist.write(images.images(places), dict(everything), RELEASE, lambda *_: None, whole=True)
     return places / "dist"
 
 
@@ -195,54 +196,54 @@ def ran(*argv: str | Path) -> str:
 
 
 @pytest.mark.parametrize("name", targets.targets())
-def test_skopeo_takes_each_image_of_the_layout(places: Path, dist: Path, name: str) -> None:
+def test_skopeo_takes_each_image_of_the_layout(places: Path, folder: Path, name: str) -> None:
     skopeo, target = peer("skopeo"), targets.target(name)
     chosen = [f"--override-arch={target.oci_architecture}", "--override-os=linux"]
     if target.oci_variant:
         chosen.append(f"--override-variant={target.oci_variant}")
-    said = json.loads(ran(skopeo, *chosen, "inspect", f"oci:{dist}/oci:{RELEASE.tag}"))
+    said = json.loads(ran(skopeo, *chosen, "inspect", f"oci:{folder}/oci:{RELEASE.tag}"))
     wanted = golden("image-golden.json")[name]
     assert said["Layers"] == [wanted["layer"]["digest"]]
     assert said["Labels"]["org.opencontainers.image.version"] == RELEASE.tag
     # Copying makes skopeo read and verify every blob.
-    ran(skopeo, *chosen, "copy", f"oci:{dist}/oci:{RELEASE.tag}", f"dir:{places}/copied")
+    ran(skopeo, *chosen, "copy", f"oci:{folder}/oci:{RELEASE.tag}", f"dir:{places}/copied")
     copied = json.loads((places / "copied" / "manifest.json").read_text())
     assert copied["layers"][0]["digest"] == wanted["layer"]["digest"]
 
 
-def test_skopeo_copies_all_platforms(places: Path, dist: Path) -> None:
+def test_skopeo_copies_all_platforms(places: Path, folder: Path) -> None:
     skopeo = peer("skopeo")
-    source = f"oci:{dist}/oci:{RELEASE.tag}"
+    source = f"oci:{folder}/oci:{RELEASE.tag}"
     ran(skopeo, "copy", "--all", "--preserve-digests", source, f"oci:{places}/copied:x")
     (copied,) = json.loads((places / "copied" / "index.json").read_text())["manifests"]
     assert copied["digest"] == f"sha256:{golden('image-golden.json')['index']}"
 
 
 @pytest.mark.parametrize("name", targets.targets())
-def test_skopeo_takes_each_archive(places: Path, dist: Path, name: str) -> None:
-    path = dist / layout.archive_name(targets.target(name), RELEASE)
+def test_skopeo_takes_each_archive(places: Path, folder: Path, name: str) -> None:
+    path = folder / dist.archive_name(targets.target(name), RELEASE)
     said = json.loads(ran(peer("skopeo"), "inspect", "--config", f"docker-archive:{path}"))
     assert said["config"]["Cmd"][0] == "--no-logs-no-support"
     assert said["rootfs"]["diff_ids"] == [golden("image-golden.json")[name]["diff_id"]]
 
 
-def test_skopeo_refuses_a_damaged_layout(places: Path, dist: Path) -> None:
+def test_skopeo_refuses_a_damaged_layout(places: Path, folder: Path) -> None:
     """Negative control: the peer does look at the bytes."""
     skopeo = peer("skopeo")
     layer = golden("image-golden.json")["amd64"]["layer"]["digest"][7:]
-    path = dist / "oci" / "blobs" / "sha256" / layer
+    path = folder / "oci" / "blobs" / "sha256" / layer
     path.write_bytes(gzip.compress(b"other"))
-    words = ["--override-arch=amd64", "copy", f"oci:{dist}/oci:{RELEASE.tag}", f"dir:{places}/c"]
+    words = ["--override-arch=amd64", "copy", f"oci:{folder}/oci:{RELEASE.tag}", f"dir:{places}/c"]
     assert subprocess.run([skopeo, *words], capture_output=True).returncode != 0
 
 
-def test_umoci_unpacks_what_the_listing_says(places: Path, dist: Path) -> None:
+def test_umoci_unpacks_what_the_listing_says(places: Path, folder: Path) -> None:
     umoci = peer("umoci")
     # umoci unpacks one manifest: the layout of a single platform, without the index between.
     name = "arm64"
     wanted = golden("image-golden.json")[name]["manifest"]
     box = places / "single"
-    shutil.copytree(dist / "oci", box)
+    shutil.copytree(folder / "oci", box)
     named = {key: wanted[key] for key in ("mediaType", "digest", "size")}
     named["annotations"] = {"org.opencontainers.image.ref.name": "x"}
     (box / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))

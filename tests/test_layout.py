@@ -14,14 +14,17 @@ import pytest
 from fakes import images
 from fakes.images import RELEASE
 
-from build import audit, cache, layout, targets
-from build.errors import GateFailed, UserError
-from build.targets import Target
-from build.version import parse_release
+from build.config import targets
+from build.config.targets import Target
+from build.core import cache
+from build.core.errors import GateFailed, UserError
+from build.core.version import parse_release
+from build.gates import audit
+from build.image import dist
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = targets.targets()
-TAR = layout.archive_name(ALL["arm64"], RELEASE)
+TAR = dist.archive_name(ALL["arm64"], RELEASE)
 
 
 def check(path: Path, chosen: dict[str, Target]) -> None:
@@ -38,7 +41,7 @@ def write(
     made = images.images(places, release)
     chosen = {name: made[name] for name in (names or ALL)}
     wanted = {name: ALL[name] for name in chosen}
-    return layout.write(chosen, wanted, parse_release(release), gate, whole=not names)
+    return dist.write(chosen, wanted, parse_release(release), gate, whole=not names)
 
 
 def state(places: Path) -> dict[str, tuple[int, int]]:
@@ -56,7 +59,7 @@ def products(places: Path) -> set[str]:
 
 def test_all_platforms(places: Path) -> None:
     record, written = write(places)
-    names = {layout.archive_name(target, RELEASE) for target in ALL.values()}
+    names = {dist.archive_name(target, RELEASE) for target in ALL.values()}
     assert products(places) == {*names, "oci", "build.json", "SHA256SUMS"}
     assert set(written) == {*names, "oci"}
     assert set(record) == {*names, "oci"}
@@ -91,22 +94,22 @@ def test_a_product_that_is_right_is_not_audited_again(places: Path) -> None:
 @pytest.mark.parametrize("how", ["flipped", "lost", "extra", "lost blob", "folder", "mode"])
 def test_a_damaged_product_is_rewritten_and_no_other(places: Path, how: str) -> None:
     write(places)
-    dist = places / "dist"
-    blob = next((dist / "oci" / "blobs" / "sha256").iterdir())
+    folder = places / "dist"
+    blob = next((folder / "oci" / "blobs" / "sha256").iterdir())
     damaged = TAR
     if how == "flipped":
-        content = bytearray((dist / TAR).read_bytes())
+        content = bytearray((folder / TAR).read_bytes())
         content[1000] ^= 1
-        (dist / TAR).write_bytes(content)
+        (folder / TAR).write_bytes(content)
     elif how == "lost":
-        (dist / TAR).unlink()
+        (folder / TAR).unlink()
     elif how == "folder":
-        (dist / TAR).unlink()
-        (dist / TAR).mkdir()
+        (folder / TAR).unlink()
+        (folder / TAR).mkdir()
     else:
         damaged = "oci"
         if how == "extra":
-            (dist / "oci" / "extra").write_text("x")
+            (folder / "oci" / "extra").write_text("x")
         elif how == "mode":
             blob.chmod(0o600)
         else:
@@ -117,10 +120,10 @@ def test_a_damaged_product_is_rewritten_and_no_other(places: Path, how: str) -> 
     after = state(places)
     same = {path for path, row in after.items() if before.get(path) == row}
     assert {p for p in after if not p.startswith(f"dist/{damaged}")} - same == {"dist/build.json"}
-    assert audit.layout_faults(dist / "oci", ALL) == []
-    assert audit.archive_faults(dist / TAR, ALL["arm64"]) == []
+    assert audit.layout_faults(folder / "oci", ALL) == []
+    assert audit.archive_faults(folder / TAR, ALL["arm64"]) == []
     assert write(places)[1] == []
-    assert record == layout.read_record()
+    assert record == dist.read_record()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,7 @@ def test_a_broken_record_only_costs_a_rewrite(places: Path, text: str) -> None:
     _, written = write(places)
     assert len(written) == 5
     assert write(places)[1] == []
-    assert set(layout.read_record()) == set(written)
+    assert set(dist.read_record()) == set(written)
 
 
 def test_a_product_that_does_not_pass_never_gets_its_name(places: Path) -> None:
@@ -154,9 +157,9 @@ def test_a_new_release_removes_the_old_archives(places: Path) -> None:
     write(places, release="v1.102.5-mt.8")
     tars = {name for name in products(places) if name.endswith(".tar")}
     assert tars == {
-        layout.archive_name(target, parse_release("v1.102.5-mt.8")) for target in ALL.values()
+        dist.archive_name(target, parse_release("v1.102.5-mt.8")) for target in ALL.values()
     }
-    assert set(layout.read_record()) == {*tars, "oci"}
+    assert set(dist.read_record()) == {*tars, "oci"}
 
 
 def test_files_of_others_stay(places: Path) -> None:
@@ -177,13 +180,13 @@ def test_another_platform_beside_the_first(places: Path) -> None:
 
 def test_what_a_killed_writer_left(places: Path) -> None:
     write(places)
-    dist = places / "dist"
-    (dist / ".fresh").mkdir()
-    (dist / "oci").rename(dist / ".fresh" / "oci.old")
+    folder = places / "dist"
+    (folder / ".fresh").mkdir()
+    (folder / "oci").rename(folder / ".fresh" / "oci.old")
     _, written = write(places)
     assert written == ["oci"]
-    assert not (dist / ".fresh").exists()
-    assert audit.layout_faults(dist / "oci", ALL) == []
+    assert not (folder / ".fresh").exists()
+    assert audit.layout_faults(folder / "oci", ALL) == []
 
 
 def test_a_damaged_image_in_the_cache_is_not_copied(places: Path) -> None:
@@ -253,7 +256,7 @@ def test_a_signature_of_other_sums_goes(places: Path) -> None:
         seen.append(content)
         return b"signed"
 
-    path = layout.sign(make)
+    path = dist.sign(make)
     assert path == places / "dist" / "SHA256SUMS.sig"
     assert path.read_bytes() == b"signed"
     assert seen == [(places / "dist" / "SHA256SUMS").read_bytes()]
@@ -268,11 +271,11 @@ def test_only_what_is_right_is_signed(places: Path) -> None:
     path = places / "dist" / TAR
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(GateFailed, match="is not what is in"):
-        layout.sign(lambda content: b"signed")
+        dist.sign(lambda content: b"signed")
     write(places)
     (places / "dist" / "SHA256SUMS").write_text("other\n")
     with pytest.raises(UserError, match="not up to date"):
-        layout.sign(lambda content: b"signed")
+        dist.sign(lambda content: b"signed")
     assert not (places / "dist" / "SHA256SUMS.sig").exists()
 
 

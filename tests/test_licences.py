@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 from cyclonedx import spdx
 
-from build import digest, inventory, licences, modules, notices, paths, rootfs
-from build.errors import BuildFailed, GateFailed, UserError
-from build.licences import Licence
-from build.pins import pins
+from build.config import licences
+from build.config.licences import Licence
+from build.config.pins import pins
+from build.core import digest, paths
+from build.core.errors import BuildFailed, GateFailed, UserError
+from build.golang import modules
+from build.image import rootfs
+from build.sbom import inventory, notices
 
 
 def module(folder: Path, **texts: str) -> Path:

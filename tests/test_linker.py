@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from running import emulator
 
-from build import cache, errors, linker, overlay, pipeline
-from build.targets import Target, targets
+from build.config.targets import Target, targets
+from build.core import cache, errors
+from build.golang import linker, overlay
+from build.pipeline import order
 
 PROGRAM = Path(__file__).parent / "golang" / "linetables"
 
@@ -31,10 +33,10 @@ def test_a_toolchain_without_the_file_stops_the_build(tmp_path: Path) -> None:
 
 
 def compile_program(out: Path, target: Target, *, lean: bool) -> None:
-    go = pipeline.go_command()
+    go = order.go_command()
     words = ["build", "-trimpath", "-o", str(out)]
     if lean:
-        words.insert(1, pipeline.lean_linker(go).option())
+        words.insert(1, order.lean_linker(go).option())
     with cache.scratch() as scratch:
         go.run(
             [*words, "."],

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from build import command, pipeline
-from build.errors import BuildFailed
-from build.golang import ROOTS_TAG
-from build.paths import PATCHES
+from build.core import command
+from build.core.errors import BuildFailed
+from build.core.paths import PATCHES
+from build.golang.tailscale import ROOTS_TAG
+from build.pipeline import order
 
 FOLDER = PATCHES / "tailscale" / "new" / "cmd" / "tailscaled"
 TAG = "ts_omit_logtail"
@@ -30,7 +31,7 @@ def module(places: Path) -> Path:
 
 
 def go(places: Path, module: Path, *words: str, **env: str) -> str:
-    tool = pipeline.go_command()
+    tool = order.go_command()
     return command.run(
         [str(tool.root / "bin" / "go"), *words],
         what="the log filter's tests",

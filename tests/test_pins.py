@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from build import pins
-from build.errors import UserError
-from build.version import is_stable
+from build.config import pins
+from build.core.errors import UserError
+from build.core.version import is_stable
 
 GOOD = {
     "kind": '"archive"',

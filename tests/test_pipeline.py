@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from build import cache, pipeline
+from build.core import cache
+from build.pipeline import order
 
 
-def request() -> pipeline.Request:
-    return pipeline.Request([], pipeline.release_of(), check_size=False)
+def request() -> order.Request:
+    return order.Request([], order.release_of(), check_size=False)
 
 
 def damaged(places: Path, name: str) -> cache.Damaged:
@@ -22,13 +23,13 @@ def test_each_damaged_object_is_made_again(
 ) -> None:
     faults = [damaged(places, "a"), damaged(places, "b")]
 
-    def once(request: pipeline.Request) -> pipeline.Result:
+    def once(request: order.Request) -> order.Result:
         if faults:
             raise faults.pop()
-        return pipeline.Result()
+        return order.Result()
 
-    monkeypatch.setattr(pipeline, "_build_once", once)
-    pipeline.build(request())
+    monkeypatch.setattr(order, "_build_once", once)
+    order.build(request())
     assert capsys.readouterr().err.count("it is made again") == 2
 
 
@@ -38,14 +39,14 @@ def test_an_object_damaged_twice_ends_the_build(
     """A failing disk, or a cache that cannot be written: no endless loop."""
     rounds = []
 
-    def once(request: pipeline.Request) -> pipeline.Result:
+    def once(request: order.Request) -> order.Result:
         rounds.append(1)
         assert len(rounds) < 10
         raise damaged(places, "a")
 
-    monkeypatch.setattr(pipeline, "_build_once", once)
+    monkeypatch.setattr(order, "_build_once", once)
     with pytest.raises(cache.Damaged):
-        pipeline.build(request())
+        order.build(request())
     assert len(rounds) == 2
 
 
@@ -55,6 +56,6 @@ def test_a_build_sweeps_what_a_killed_one_left(
     left = cache.prepare() / "tmp" / "left"
     left.mkdir()
     (left / "owner.lock").write_text("")
-    monkeypatch.setattr(pipeline, "_build_once", lambda _: pipeline.Result())
-    pipeline.build(request())
+    monkeypatch.setattr(order, "_build_once", lambda _: order.Result())
+    order.build(request())
     assert not left.exists()

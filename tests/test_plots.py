@@ -5,8 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from build import plots
-from build.weigh import Weight
+from build.gates.weigh import Weight
+from build.views import plots
 
 WEIGHTS = [
     Weight("runtime", 900, 400),

@@ -17,12 +17,17 @@ from fakes import releases
 from fakes.registry import FAULTS, Registry, holes
 from fakes.releases import Made
 
-from build import audit, digest, image, publish, rollback, targets, verify
-from build.artifacts import Attachment
-from build.errors import Error, GateFailed, UserError
-from build.registry import place, published
+from build.config import targets
+from build.core import digest
+from build.core.artifacts import Attachment
+from build.core.errors import Error, GateFailed, UserError
+from build.gates import audit, runtime
+from build.image import oci
+from build.registry import published
 from build.registry.client import Client, Manifest
+from build.registry.repository import parse_repository
 from build.registry.transport import RegistryError, Transport
+from build.release import publish, rollback
 
 NAME = "owner/mikrotik-tailscale"
 OLD, NEW = "v1.102.5-mt.6", "v1.102.5-mt.7"
@@ -37,8 +42,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
 @pytest.fixture(autouse=True)
 def gate(made: dict[str, Made], monkeypatch: pytest.MonkeyPatch, places: Path) -> None:
     """The gate's sources are hashed once only: it is asked hundreds of times here."""
-    identity = verify.gate_identity()
-    monkeypatch.setattr(verify, "gate_identity", lambda: identity)
+    identity = runtime.gate_identity()
+    monkeypatch.setattr(runtime, "gate_identity", lambda: identity)
     releases.passed(made[NEW])
 
 
@@ -67,7 +72,7 @@ def client(
     transport = Transport(
         session=fake.session(it=registry), sleep=lambda seconds: None, attempts=attempts
     )
-    where = place.parse_place(f"127.0.0.1:5000/{NAME}")
+    where = parse_repository(f"127.0.0.1:5000/{NAME}")
     return Client(where, known, transport=transport, chunk=chunk)
 
 
@@ -215,7 +220,7 @@ def test_stable_does_not_go_back_by_itself(made: dict[str, Made]) -> None:
 def test_without_the_runtime_gate_nothing_is_sent(
     registry: Registry, made: dict[str, Made], how: str
 ) -> None:
-    path = verify.record_path("armv5")
+    path = runtime.record_path("armv5")
     table = json.loads(path.read_text())
     if how == "none":
         path.unlink()
@@ -277,7 +282,7 @@ def test_no_layout(registry: Registry, made: dict[str, Made], places: Path) -> N
 def test_an_attachment_takes_no_tag_of_ours(
     registry: Registry, made: dict[str, Made], tag: str
 ) -> None:
-    beside = [Attachment(b"{}", image.MANIFEST, tag=tag)]
+    beside = [Attachment(b"{}", oci.MANIFEST, tag=tag)]
     assert "an attachment cannot" in refused(registry, made[NEW], attachments=beside).what
 
 
@@ -344,7 +349,7 @@ def test_a_fault_at_each_request_is_lived_through(quick: dict[str, Made], fault:
 def test_the_invariant_catches_a_publisher_that_tags_first(quick: dict[str, Made]) -> None:
     """Negative control: the same faults at a publisher that sets `:stable` before the rest."""
     caught = 0
-    index = Manifest(releases.blobs(quick[NEW])[quick[NEW].index], image.INDEX)
+    index = Manifest(releases.blobs(quick[NEW])[quick[NEW].index], oci.INDEX)
     for number in range(1, 20):
         registry = holding(quick[OLD], faults={number: "cut before"}, lenient=True)
         try:
@@ -399,7 +404,7 @@ def interfering(registry: Registry, tag: str, before: str, value: str) -> None:
 def test_a_tag_set_by_somebody_else_meanwhile(made: dict[str, Made], tag: str) -> None:
     registry = holding(made[OLD])
     other = "sha256:" + "7" * 64
-    registry.manifests[NAME, other] = (b"{}", image.INDEX)
+    registry.manifests[NAME, other] = (b"{}", oci.INDEX)
     interfering(registry, tag, "HEAD", other)
     with pytest.raises(UserError, match="points to") as caught:
         run(registry, made[NEW])
@@ -426,14 +431,14 @@ def test_a_tag_moved_right_after_it_was_set(registry: Registry, made: dict[str, 
 def sbom(made: Made, text: bytes = b'{"bomFormat": "CycloneDX"}') -> Attachment:
     manifest = {
         "schemaVersion": 2,
-        "mediaType": image.MANIFEST,
+        "mediaType": oci.MANIFEST,
         "artifactType": "application/vnd.cyclonedx+json",
-        "config": image.descriptor("application/vnd.oci.empty.v1+json", b"{}"),
-        "layers": [image.descriptor("application/vnd.cyclonedx+json", text)],
-        "subject": {"mediaType": image.INDEX, "digest": made.index, "size": 1},
+        "config": oci.descriptor("application/vnd.oci.empty.v1+json", b"{}"),
+        "layers": [oci.descriptor("application/vnd.cyclonedx+json", text)],
+        "subject": {"mediaType": oci.INDEX, "digest": made.index, "size": 1},
         "annotations": {"x": "y"},
     }
-    return Attachment(digest.canonical_json(manifest), image.MANIFEST, (b"{}", text))
+    return Attachment(digest.canonical_json(manifest), oci.MANIFEST, (b"{}", text))
 
 
 @pytest.mark.parametrize("api", [True, False])
@@ -543,7 +548,7 @@ def served(made: dict[str, Made]) -> Iterator[Registry]:
 
 def test_over_a_socket(served: Registry, made: dict[str, Made]) -> None:
     """The same over real connections, with cuts: the adapter above is only quicker."""
-    where = place.parse_place(f"{served.address.removeprefix('http://')}/{NAME}")
+    where = parse_repository(f"{served.address.removeprefix('http://')}/{NAME}")
     served.faults = {5: "cut before", 9: "cut after", 14: "half", 40: "half", 60: "cut after"}
     with Client(where, None, transport=Transport(sleep=lambda s: None), chunk=3000) as one:
         publish.apply(one, publish.plan(one, made[NEW].layout, made[NEW].release))

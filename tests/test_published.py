@@ -18,9 +18,11 @@ from fakes import images
 from fakes.web import Answer, Web
 from published import NotReadable, Published, differences, sha256
 
-from build import layout, pipeline, targets
-from build.pins import pin
-from build.version import Release, parse_release
+from build.config import targets
+from build.config.pins import pin
+from build.core.version import Release, parse_release
+from build.image import dist
+from build.pipeline import order
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = targets.targets()
@@ -30,7 +32,7 @@ def written(places: Path, release: str = "") -> tuple[Path, str]:
     """A layout of dummy images; returns it and its index' digest."""
     made = images.images(places, release)
     tag = parse_release(release) if release else images.RELEASE
-    record, _ = layout.write(made, ALL, tag, lambda path, of: None, whole=True)
+    record, _ = dist.write(made, ALL, tag, lambda path, of: None, whole=True)
     kept = places / f"kept-{tag.tag}"
     (places / "dist" / "oci").rename(kept)
     return kept, record["oci"]["index"]
@@ -162,7 +164,7 @@ def test_a_published_release_is_rebuilt(places: Path, monkeypatch: pytest.Monkey
     With this user's cache: `nox -s reproducible` itself uses an empty one.
     """
     repository = places / "repository"
-    tag = Release(pipeline.release_of().tailscale, 91).tag
+    tag = Release(order.release_of().tailscale, 91).tag
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(repository)], check=True)
     subprocess.run(["git", "tag", tag], cwd=repository, check=True)
     env = {name: text for name, text in os.environ.items() if not name.startswith("MT_")}
@@ -192,6 +194,6 @@ def test_a_published_release_is_rebuilt(places: Path, monkeypatch: pytest.Monkey
         done = rebuild("tailscale")
         assert done.returncode == 2
         assert "git fetch --tags" in done.stderr
-        done = rebuild("tailscale", Release(pipeline.release_of().tailscale, 92).tag)
+        done = rebuild("tailscale", Release(order.release_of().tailscale, 92).tag)
         assert done.returncode == 2
         assert "HTTP 404" in done.stderr

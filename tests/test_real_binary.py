@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from running import emulator
 
-from build import cache, modules, pipeline, symbols, unsign, variants
-from build.errors import BuildFailed, UserError
-from build.targets import Target, targets
+from build.config.targets import Target, targets
+from build.core import cache
+from build.core.errors import BuildFailed, UserError
+from build.golang import modules, symbols, unsign
+from build.pipeline import order, variants
 
 ROOTS = Path(__file__).parent / "golang" / "roots"
 EACH = pytest.mark.parametrize("target", targets().values(), ids=lambda target: target.name)
@@ -22,8 +24,8 @@ ARM = [target for target in targets().values() if target.goarch == "arm"]
 
 def shipped(target: Target, folder: Path) -> Path:
     """The daemon as it is in the image, compressed, under its own name."""
-    request = pipeline.Request([target], pipeline.release_of(), check_size=False)
-    files = pipeline.build(request).rootfs[target.name]
+    request = order.Request([target], order.release_of(), check_size=False)
+    files = order.build(request).rootfs[target.name]
     (entry,) = [e for e in files.entries if e.path.endswith("tailscale.combined")]
     assert entry.source is not None
     daemon = folder / "tailscaled"
@@ -89,12 +91,12 @@ def test_symbols_that_are_none() -> None:
 @pytest.fixture
 def tree(shared_cache: Path) -> Path:
     """Tailscale's sources with our patched modules."""
-    return modules.source(pipeline.go_command()).data
+    return modules.source(order.go_command()).data
 
 
 def go(words: list[str], cwd: Path, folder: Path, target: Target | None = None) -> str:
     with cache.scratch() as scratch:
-        return pipeline.go_command().run(
+        return order.go_command().run(
             words,
             what="a test's go command",
             record=folder / "go.log",
@@ -146,7 +148,7 @@ def test_the_set_of_roots_is_mozillas(tree: Path, tmp_path: Path) -> None:
     """Only signatures differ from the original, and its own tests still pass."""
     place = tree / modules.INSIDE / modules.ROOTS
     words = ["list", "-m", "-f={{.Dir}}", modules.ROOTS]
-    pristine = pipeline.go_command().source
+    pristine = order.go_command().source
     original = Path(go(words, pristine, tmp_path).strip()) / "bundle" / "bundle.der"
     ours = (place / "bundle" / "bundle.der").read_bytes()
     theirs = original.read_bytes()

@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 from conftest import SHARED_CACHE
 
-from build import busybox, layout, pipeline, targets
-from build.pins import pin
-from build.targets import Target
+from build.config import targets
+from build.config.pins import pin
+from build.config.targets import Target
+from build.image import dist
+from build.native import busybox
+from build.pipeline import order
 
 pytestmark = pytest.mark.slow
 
@@ -83,13 +86,13 @@ def built(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("MT_CACHE", str(SHARED_CACHE))
         patch.setenv("MT_DIST", str(folder / "dist"))
         patch.setenv("MT_WORK", str(folder / "work"))
-        release = pipeline.release_of()
-        request = pipeline.Request(list(ALL.values()), release, whole=True, check_size=False)
-        result = pipeline.build(request)
+        release = order.release_of()
+        request = order.Request(list(ALL.values()), release, whole=True, check_size=False)
+        result = order.build(request)
         assert len(result.images) == len(ALL)
     for target in ALL.values():
         root = folder / target.name
-        unpack(folder / "dist" / layout.archive_name(target, release), root)
+        unpack(folder / "dist" / dist.archive_name(target, release), root)
         links = [path for path in (root / "bin").iterdir() if path.is_symlink()]
         machines[target.name] = Machine(target, root, applets=sorted(path.name for path in links))
     return machines

@@ -20,12 +20,13 @@ from fakes.registry import Registry, of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build import image
-from build.errors import Error, UserError
-from build.registry import credentials, place
+from build.core.errors import Error, UserError
+from build.image import oci
+from build.registry import credentials
 from build.registry.auth import challenges
 from build.registry.client import Client, Manifest
 from build.registry.credentials import Credentials
+from build.registry.repository import Repository, parse_repository
 from build.registry.transport import RegistryError, Transport, retry_after
 from routeros import authority
 
@@ -48,13 +49,13 @@ def client(
     hosts = {f"r{i}": one for i, one in enumerate(registries)}
     transport = Transport(session=fake.session(**hosts), sleep=naps.append)
     host = registries[0].address.partition("://")[2]
-    where = place.Place(registries[0].address, host, NAME)
+    where = Repository(registries[0].address, host, NAME)
     return Client(where, known, transport=transport, chunk=chunk)
 
 
 def a_manifest(config: bytes = EMPTY) -> Manifest:
-    table = {"config": image.descriptor(image.CONFIG, config), "layers": [], "schemaVersion": 2}
-    return Manifest(json.dumps(table).encode(), image.MANIFEST)
+    table = {"config": oci.descriptor(oci.CONFIG, config), "layers": [], "schemaVersion": 2}
+    return Manifest(json.dumps(table).encode(), oci.MANIFEST)
 
 
 # --- places ---------------------------------------------------------------------------------------
@@ -72,12 +73,12 @@ def a_manifest(config: bytes = EMPTY) -> Manifest:
     ],
 )
 def test_a_place(text: str, base: str, repository: str) -> None:
-    found = place.parse_place(text)
+    found = parse_repository(text)
     assert (found.base, found.repository, found.text) == (base, repository, text)
 
 
 def test_plain_http_is_asked_for() -> None:
-    assert place.parse_place("registry:5000/x", plain_http=True).base == "http://registry:5000"
+    assert parse_repository("registry:5000/x", plain_http=True).base == "http://registry:5000"
 
 
 @pytest.mark.parametrize(
@@ -92,13 +93,13 @@ def test_plain_http_is_asked_for() -> None:
 )  # fmt: skip
 def test_what_is_no_place(text: str) -> None:
     with pytest.raises(UserError, match="is not REGISTRY/REPOSITORY"):
-        place.parse_place(text)
+        parse_repository(text)
 
 
 @given(st.text(max_size=40))
 def test_a_place_is_parsed_or_refused(text: str) -> None:
     try:
-        found = place.parse_place(text)
+        found = parse_repository(text)
     except UserError:
         return
     assert found.text == text
@@ -440,7 +441,7 @@ def test_waits_get_longer_and_end() -> None:
 
 
 def test_a_registry_that_is_away() -> None:
-    where = place.parse_place("127.0.0.1:1/x")
+    where = parse_repository("127.0.0.1:1/x")
     one = Client(where, None, transport=Transport(sleep=lambda s: None))
     with one, pytest.raises(RegistryError) as caught:
         one.head("x")
@@ -455,7 +456,7 @@ def test_tls_with_and_without_trust(places: Path, monkeypatch: pytest.MonkeyPatc
     context.load_cert_chain(files.certificate, files.key)
     registry = Registry(login="basic", users=USERS)
     with fake.serving(registry, context):
-        where = place.Place(registry.address, registry.address[8:], NAME)
+        where = Repository(registry.address, registry.address[8:], NAME)
 
         def push() -> None:
             with Client(where, USER, transport=Transport(sleep=lambda s: None)) as one:
@@ -477,7 +478,7 @@ def test_altered_bytes_are_not_taken() -> None:
     manifest = a_manifest()
     registry = Registry()
     registry.blobs[NAME, of(BLOB)] = BLOB[:-1] + b"!"
-    registry.manifests[NAME, manifest.digest] = (manifest.content + b" ", image.MANIFEST)
+    registry.manifests[NAME, manifest.digest] = (manifest.content + b" ", oci.MANIFEST)
     with client(registry) as one:
         with pytest.raises(RegistryError, match="given up") as caught:
             one.blob(of(BLOB), len(BLOB))

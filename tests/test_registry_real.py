@@ -28,13 +28,16 @@ from fakes.registry import Request, serving
 from fakes.releases import Made
 from fakes.tokens import ISSUER, SERVICE, Tokens
 
-from build import audit, publish, rollback, targets, verify
-from build.errors import Error, UserError
-from build.registry import place, published
+from build.config import targets
+from build.config.targets import Target
+from build.core.errors import Error, UserError
+from build.gates import audit, runtime
+from build.registry import published
 from build.registry.client import Client
 from build.registry.credentials import Credentials
+from build.registry.repository import parse_repository
 from build.registry.transport import Transport
-from build.targets import Target
+from build.release import publish, rollback
 
 pytestmark = pytest.mark.slow
 
@@ -100,8 +103,8 @@ def one_platform(small: dict[str, Made], monkeypatch: pytest.MonkeyPatch) -> dic
     """For the loops: one platform, audited once."""
     only = {"armv5": targets.target("armv5")}
     assert audit.layout_faults(small[NEW].layout, only) == []
-    identity = verify.gate_identity()
-    monkeypatch.setattr(verify, "gate_identity", lambda: identity)
+    identity = runtime.gate_identity()
+    monkeypatch.setattr(runtime, "gate_identity", lambda: identity)
     monkeypatch.setattr(targets, "targets", lambda: only)
     monkeypatch.setattr(audit, "layout_faults", lambda *_: [])
     return small
@@ -116,7 +119,7 @@ def client(
     timeouts: tuple[float, float] = (10.0, 60.0),
 ) -> Client:
     transport = Transport(sleep=lambda s: None, attempts=attempts, timeouts=timeouts)
-    where = place.parse_place(f"{host}/{name}")
+    where = parse_repository(f"{host}/{name}")
     return Client(where, known, transport=transport, chunk=3000)
 
 
@@ -358,7 +361,7 @@ def test_the_commands(server: Server, made: dict[str, Made]) -> None:
         words(host, name, "publish", "--no-sign", "--layout", str(made[OLD].layout), "--to")
     )
     assert done.returncode == 0, done.stderr
-    verify.record_path("arm64").unlink()
+    runtime.record_path("arm64").unlink()
     done = invoked(
         words(host, name, "publish", "--no-sign", "--layout", str(made[OLD].layout), "--to")
     )

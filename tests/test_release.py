@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from build import release
-from build.errors import BuildFailed, UserError
-from build.git import Git, State
-from build.version import Release, parse_release
+from build.core.errors import BuildFailed, UserError
+from build.core.git import Git, State
+from build.core.version import Release, parse_release
+from build.release import planning
 
 HEAD = "a" * 40
 OTHER = "b" * 40
@@ -42,14 +42,14 @@ def own(tags: dict[str, str], version: str) -> list[int]:
 
 
 def newer(tags: dict[str, str], version: str) -> bool:
-    found = release.releases(tags)[0]
+    found = planning.releases(tags)[0]
     return any(one.tailscale > Version(version) for one in found)
 
 
 @given(tag_sets, stable_versions)
 def test_a_version_is_released_by_itself_exactly_once(tags: dict[str, str], version: str) -> None:
     try:
-        wanted = release.plan(state(tags), version)
+        wanted = planning.plan(state(tags), version)
     except UserError:
         assert newer(tags, version) and not own(tags, version)
         return
@@ -60,12 +60,12 @@ def test_a_version_is_released_by_itself_exactly_once(tags: dict[str, str], vers
     assert wanted.release == Release(Version(version), 1)
     # Once it is made, there is nothing more to do: plan, apply, plan.
     after = state({**tags, wanted.release.tag: HEAD})
-    assert release.plan(after, version).release is None
+    assert planning.plan(after, version).release is None
 
 
 @given(tag_sets, stable_versions)
 def test_a_revision_is_above_all_that_there_are(tags: dict[str, str], version: str) -> None:
-    wanted = release.plan(state(tags), version, revision=True).release
+    wanted = planning.plan(state(tags), version, revision=True).release
     assert wanted is not None and wanted.tag not in tags
     assert wanted.revision == max(own(tags, version), default=0) + 1
     assert parse_release(wanted.tag) == wanted
@@ -74,7 +74,7 @@ def test_a_revision_is_above_all_that_there_are(tags: dict[str, str], version: s
 @given(tag_sets, versions.filter(lambda text: Version(text).minor % 2 == 1), st.booleans())
 def test_an_odd_minor_is_never_released(tags: dict[str, str], version: str, by_hand: bool) -> None:
     with pytest.raises(UserError, match="is not released"):
-        release.plan(state(tags), version, revision=by_hand)
+        planning.plan(state(tags), version, revision=by_hand)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_odd_minor_is_never_released(tags: dict[str, str], version: str, by_h
 )
 def test_what_is_no_stable_version_is_never_released(version: str) -> None:
     with pytest.raises(UserError, match="is not released"):
-        release.plan(state(), version)
+        planning.plan(state(), version)
 
 
 @given(tag_sets, stable_versions, st.booleans())
@@ -90,30 +90,30 @@ def test_a_changed_tree_and_a_shallow_clone_release_nothing(
     tags: dict[str, str], version: str, by_hand: bool
 ) -> None:
     with pytest.raises(UserError, match="not what is committed"):
-        release.plan(state(tags, changed=("build/x.py",)), version, revision=by_hand)
+        planning.plan(state(tags, changed=("build/x.py",)), version, revision=by_hand)
     with pytest.raises(UserError, match="shallow"):
-        release.plan(state(tags, shallow=True), version, revision=by_hand)
+        planning.plan(state(tags, shallow=True), version, revision=by_hand)
 
 
 def test_a_gap_in_the_revisions_is_not_filled() -> None:
-    wanted = release.plan(state({"v1.102.5-mt.2": OTHER}), "1.102.5", revision=True)
+    wanted = planning.plan(state({"v1.102.5-mt.2": OTHER}), "1.102.5", revision=True)
     assert wanted.release and wanted.release.tag == "v1.102.5-mt.3"
 
 
 def test_a_released_commit_is_not_released_again() -> None:
     with pytest.raises(UserError, match=r"released already, as v1\.102\.5-mt\.1"):
-        release.plan(state({"v1.102.5-mt.1": HEAD}), "1.102.5", revision=True)
+        planning.plan(state({"v1.102.5-mt.1": HEAD}), "1.102.5", revision=True)
 
 
 def test_going_back_to_an_older_tailscale_needs_a_hand() -> None:
     tags = {"v1.102.5-mt.1": OTHER}
     with pytest.raises(UserError, match="older than the released"):
-        release.plan(state(tags), "1.100.0")
-    assert release.plan(state(tags), "1.100.0", revision=True).release
+        planning.plan(state(tags), "1.100.0")
+    assert planning.plan(state(tags), "1.100.0", revision=True).release
 
 
 def test_what_only_looks_like_a_release_is_told() -> None:
-    notes = release.plan(state({"v1.102.5-mt.01": OTHER, "stable": OTHER}), "1.102.5").notes
+    notes = planning.plan(state({"v1.102.5-mt.01": OTHER, "stable": OTHER}), "1.102.5").notes
     assert notes == ("no release tags: v1.102.5-mt.01",)
 
 
@@ -145,36 +145,36 @@ def commit(folder: Path) -> None:
 
 def test_a_release_is_planned_made_and_pushed(repository: Path) -> None:
     here = Git(repository)
-    wanted = release.plan(here.state("origin"), "1.102.5")
-    release.apply(here, wanted, "origin")
+    wanted = planning.plan(here.state("origin"), "1.102.5")
+    planning.apply(here, wanted, "origin")
     assert wanted.release is not None
     assert here.remote_tags("origin") == {"v1.102.5-mt.1": wanted.commit}
-    release.require_tagged(here.state(), wanted.release)
-    assert release.at_head(here.state(), Version("1.102.5")) == wanted.release
+    planning.require_tagged(here.state(), wanted.release)
+    assert planning.at_head(here.state(), Version("1.102.5")) == wanted.release
     with pytest.raises(UserError, match="not tagged as a release of Tailscale 1"):
-        release.at_head(here.state(), Version("1.104.1"))
-    assert release.plan(here.state("origin"), "1.102.5").release is None
+        planning.at_head(here.state(), Version("1.104.1"))
+    assert planning.plan(here.state("origin"), "1.102.5").release is None
     commit(repository)
     with pytest.raises(UserError, match="HEAD is"):
-        release.require_tagged(here.state(), wanted.release)
-    second = release.plan(here.state("origin"), "1.102.5", revision=True)
+        planning.require_tagged(here.state(), wanted.release)
+    second = planning.plan(here.state("origin"), "1.102.5", revision=True)
     assert second.release and second.release.tag == "v1.102.5-mt.2"
 
 
 def test_tags_that_only_the_remote_has_count(repository: Path) -> None:
     git(repository, "push", "-q", "origin", "HEAD:refs/tags/v1.102.5-mt.4")
-    assert release.plan(Git(repository).state(), "1.102.5").release
-    assert release.plan(Git(repository).state("origin"), "1.102.5").release is None
+    assert planning.plan(Git(repository).state(), "1.102.5").release
+    assert planning.plan(Git(repository).state("origin"), "1.102.5").release is None
 
 
 def test_a_tag_that_cannot_be_pushed_is_taken_back(repository: Path) -> None:
     here = Git(repository)
-    wanted = release.plan(here.state("origin"), "1.102.5")
+    wanted = planning.plan(here.state("origin"), "1.102.5")
     # Somebody else is quicker, with another commit.
     other = git(repository, "commit-tree", "HEAD^{tree}", "-m", "Other").strip()
     git(repository, "push", "-q", "origin", f"{other}:refs/tags/v1.102.5-mt.1")
     with pytest.raises(BuildFailed, match="nothing was released"):
-        release.apply(here, wanted, "origin")
+        planning.apply(here, wanted, "origin")
     assert here.state().tags == {}
     assert here.remote_tags("origin") == {"v1.102.5-mt.1": other}
 
@@ -192,7 +192,7 @@ def test_a_shallow_clone_and_a_changed_tree_are_seen(repository: Path, tmp_path:
     (repository / "new file").touch()
     assert Git(repository).state().changed == ('"new file"',)
     with pytest.raises(UserError, match="new file"):
-        release.plan(Git(repository).state(), "1.102.5")
+        planning.plan(Git(repository).state(), "1.102.5")
 
 
 @pytest.mark.root
@@ -218,12 +218,12 @@ def test_no_checkout_and_no_commit_are_told(tmp_path: Path) -> None:
 def test_every_reason_not_to_be_a_tagged_checkout_is_told() -> None:
     wanted = parse_release("v1.102.5-mt.1")
     tags = {wanted.tag: HEAD}
-    release.require_tagged(state(tags), wanted)
+    planning.require_tagged(state(tags), wanted)
     for wrong, why in (
         (state(), "no such tag"),
         (state({wanted.tag: OTHER}), "the tag is on"),
         (state(tags, changed=("x",)), "not what is committed"),
     ):
         with pytest.raises(UserError) as told:
-            release.require_tagged(wrong, wanted)
+            planning.require_tagged(wrong, wanted)
         assert why in told.value.why

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from build import bump
-from build.pins import pins
+from build.bump import bump
+from build.config.pins import pins
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tests" / "renovate"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from build import deploy
-from build import router as renderer
-from build.routerapi import Client, DeployError, offer
+from build.router import deploy
+from build.router import render as renderer
+from build.router.restapi import Client, DeployError, offer
 from tests.routeros import bed as beds
 from tests.routeros.bed import NEW, OLD, Bed
 from tests.routeros.model import Image, versions

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from build import router
+from build.router import render
 from tests.routeros import bed, lspschema
 
 pytest.importorskip("routeros_lsp", reason="pip install routeros-lsp")
@@ -21,7 +21,7 @@ VERSIONS = [None, "7.21", "7.24"]
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scripts of one rendering, and a database that knows its containers."""
     path = tmp_path_factory.mktemp("lsp")
-    for name in router.SCRIPTS:
+    for name in render.SCRIPTS:
         (path / f"{name}.rsc").write_text(bed.script(name, request.param))
     lspschema.write(path / "schema.json", request.param or "7.24")
     return path

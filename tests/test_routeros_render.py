@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from build import router
-from build.paths import DATA
+from build.core.paths import DATA
+from build.router import render
 from tests.routeros import bed
 from tests.routeros.goldens import ROOT
 from tests.routeros.lang import ParseError, parse
@@ -18,26 +18,26 @@ from tests.routeros.model import facts, versions
 TARGETS = [None, *versions()]
 
 
-@pytest.mark.parametrize("name", router.SCRIPTS)
+@pytest.mark.parametrize("name", render.SCRIPTS)
 def test_the_scripts_in_the_repository_are_what_the_templates_render(name: str) -> None:
-    rendered = router.render(name, ROOT / "templates")
+    rendered = render.render(name, ROOT / "templates")
     assert (ROOT / f"{name}.rsc").read_text() == rendered, "run: python -m tests.routeros.goldens"
 
 
 @pytest.mark.parametrize("version", TARGETS)
-@pytest.mark.parametrize("name", router.SCRIPTS)
+@pytest.mark.parametrize("name", render.SCRIPTS)
 def test_form(name: str, version: str | None) -> None:
-    assert router.lint(name, bed.script(name, version)) == []
+    assert render.lint(name, bed.script(name, version)) == []
 
 
-@pytest.mark.parametrize("name", router.SCRIPTS)
+@pytest.mark.parametrize("name", render.SCRIPTS)
 def test_the_universal_script_parses_everywhere_without_a_warning(name: str) -> None:
     for version in versions():
         assert parse(bed.script(name), facts.schema(version)).warnings == ()
 
 
 @pytest.mark.parametrize("version", versions())
-@pytest.mark.parametrize("name", router.SCRIPTS)
+@pytest.mark.parametrize("name", render.SCRIPTS)
 def test_a_script_for_one_version_parses_there(name: str, version: str) -> None:
     assert parse(bed.script(name, version), facts.schema(version)).warnings == ()
 
@@ -64,13 +64,13 @@ def test_a_script_for_one_version_refuses_another() -> None:
     ],
 )
 def test_versions_that_cannot_be_rendered(version: str, message: str) -> None:
-    with pytest.raises(router.TemplateError, match=message):
-        router.render("update-tailscale", ROOT / "templates", version)
+    with pytest.raises(render.TemplateError, match=message):
+        render.render("update-tailscale", ROOT / "templates", version)
 
 
 def test_unknown_script() -> None:
-    with pytest.raises(router.TemplateError, match="no script"):
-        router.render("nope", ROOT / "templates")
+    with pytest.raises(render.TemplateError, match="no script"):
+        render.render("nope", ROOT / "templates")
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_unknown_script() -> None:
 )
 def test_broken_templates_say_what_is_wrong(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "status-tailscale.rsc").write_text(f"{line}\n")
-    with pytest.raises(router.TemplateError, match=re.escape(message)):
-        router.render("status-tailscale", tmp_path)
+    with pytest.raises(render.TemplateError, match=re.escape(message)):
+        render.render("status-tailscale", tmp_path)
 
 
 def test_conditions() -> None:
@@ -95,7 +95,7 @@ def test_conditions() -> None:
         version: [
             condition
             for condition in ("-7.19", "7.20-7.22", "7.23", "fixed", "universal")
-            if router.holds(condition, router.parse_version(version))
+            if render.holds(condition, render.parse_version(version))
         ]
         for version in ("7.19", "7.22.1", "7.24")
     }
@@ -104,8 +104,8 @@ def test_conditions() -> None:
         "7.22.1": ["7.20-7.22", "fixed"],
         "7.24": ["7.23", "fixed"],
     }
-    assert router.holds("universal", None)
-    assert not router.holds("7.20", None)
+    assert render.holds("universal", None)
+    assert not render.holds("7.20", None)
 
 
 FLAWS = [
@@ -125,7 +125,7 @@ FLAWS = [
 def test_lint_finds_planted_flaws(old: str, new: str, finding: str) -> None:
     text = bed.script("status-tailscale")
     assert any(
-        finding in found for found in router.lint("status-tailscale", text.replace(old, new, 1))
+        finding in found for found in render.lint("status-tailscale", text.replace(old, new, 1))
     )
 
 
@@ -137,6 +137,6 @@ def test_settings_hold_no_credentials() -> None:
 def test_what_the_scripts_start_is_what_the_image_starts() -> None:
     """RouterOS 7.22 loses the image's own command, so the scripts say it: it must be the same."""
     image = tomllib.loads((DATA / "rootfs.toml").read_text())["image"]
-    values = router.Values()
+    values = render.Values()
     assert [values.entrypoint] == image["entrypoint"]
     assert values.cmd.split() == image["cmd"]

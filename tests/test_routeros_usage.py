@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from build import router as renderer
+from build.router import render as renderer
 from tests.routeros import bed as beds
 from tests.routeros.bed import NEW, OLD, Bed
 from tests.routeros.lang import parse

@@ -15,19 +15,25 @@ import pytest
 from conftest import SHARED_CACHE
 from fakes import images
 
-from build import buildinfo, cache, digest, layout, licences, pipeline, referrers, sbom, targets
-from build.artifacts import Artifact, Rootfs
-from build.errors import BuildFailed
-from build.inventory import Component
-from build.pins import pin
+from build.config import licences, targets
+from build.config.pins import pin
+from build.core import cache, digest
+from build.core.artifacts import Artifact, Rootfs
+from build.core.errors import BuildFailed
+from build.golang import buildinfo
+from build.image import dist
+from build.pipeline import order
+from build.release import referrers
+from build.sbom import document
+from build.sbom.inventory import Component
 
 ALL = targets.targets()
 SERIAL = uuid.UUID(int=7)
 
 
-def subject(places: Path, name: str = "arm64") -> sbom.Subject:
+def subject(places: Path, name: str = "arm64") -> document.Subject:
     entry = images.images(places)[name]
-    return sbom.Subject(
+    return document.Subject(
         name="mikrotik-tailscale",
         tag=images.RELEASE.tag,
         target=ALL[name],
@@ -64,8 +70,8 @@ def components(tmp_path: Path) -> list[Component]:
 
 def test_a_bill(tmp_path: Path) -> None:
     about = subject(tmp_path)
-    text = sbom.render(about, components(tmp_path), SERIAL)
-    assert sbom.schema_faults(text) == ""
+    text = document.render(about, components(tmp_path), SERIAL)
+    assert document.schema_faults(text) == ""
     bill = json.loads(text)
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
     main = bill["metadata"]["component"]
@@ -85,27 +91,27 @@ def test_a_bill(tmp_path: Path) -> None:
 
 def test_the_same_bytes_whatever_the_order(tmp_path: Path) -> None:
     about, parts = subject(tmp_path), components(tmp_path)
-    text = sbom.render(about, parts, SERIAL)
-    assert sbom.render(about, parts, SERIAL) == text
-    assert sbom.render(about, parts[::-1], SERIAL) == text
+    text = document.render(about, parts, SERIAL)
+    assert document.render(about, parts, SERIAL) == text
+    assert document.render(about, parts[::-1], SERIAL) == text
 
 
 def test_the_schema_is_checked(tmp_path: Path) -> None:
     """Negative control: what is not in the schema is refused, as is a damaged bill."""
-    bill = json.loads(sbom.render(subject(tmp_path), components(tmp_path), SERIAL))
+    bill = json.loads(document.render(subject(tmp_path), components(tmp_path), SERIAL))
     bill["components"][0]["colour"] = "red"
-    assert "colour" in sbom.schema_faults(json.dumps(bill))
+    assert "colour" in document.schema_faults(json.dumps(bill))
     del bill["components"][0]["colour"]
-    assert sbom.schema_faults(json.dumps(bill)) == ""
+    assert document.schema_faults(json.dumps(bill)) == ""
     bill["components"][0]["licenses"] = [{"license": {"id": "GPL-9000"}}]
-    assert sbom.schema_faults(json.dumps(bill)) != ""
+    assert document.schema_faults(json.dumps(bill)) != ""
 
 
 @pytest.mark.parametrize("expression", ["GPL-9000", "MIT AND Foo-1", "?"])
 def test_a_licence_that_is_none(tmp_path: Path, expression: str) -> None:
     broken = Component("x", "library", "x", "1", "", expression)
     with pytest.raises((BuildFailed, Exception), match="SPDX"):
-        sbom.render(subject(tmp_path), [broken], SERIAL)
+        document.render(subject(tmp_path), [broken], SERIAL)
 
 
 def test_artifacts_that_refer_to_images(places: Path) -> None:
@@ -115,8 +121,8 @@ def test_artifacts_that_refer_to_images(places: Path) -> None:
         bill = places / f"{name}.json"
         bill.write_text(f'{{"bill of": "{name}"}}')
         about = Artifact(bill, bill.stat().st_size, digest.of_file(bill))
-        beside[layout.bill_name(name, "1.102.5")] = (name, about)
-    record, _ = layout.write(
+        beside[dist.bill_name(name, "1.102.5")] = (name, about)
+    record, _ = dist.write(
         made, ALL, images.RELEASE, lambda path, of: None, whole=True, beside=beside
     )
     index = record["oci"]["index"]
@@ -128,7 +134,7 @@ def test_artifacts_that_refer_to_images(places: Path) -> None:
         assert manifest["subject"]["digest"] == entry.facts["manifest"]["digest"]
         assert "platform" not in manifest["subject"]
         assert manifest["layers"][0]["annotations"] == {
-            "org.opencontainers.image.title": layout.bill_name(name, "1.102.5")
+            "org.opencontainers.image.title": dist.bill_name(name, "1.102.5")
         }
         named = [manifest["config"], *manifest["layers"]]
         assert [row["digest"] for row in named] == [
@@ -150,28 +156,28 @@ def test_the_values_that_go_list_prints() -> None:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pipeline.Result]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[order.Result]:
     folder = tmp_path_factory.mktemp("bills")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MT_CACHE", str(SHARED_CACHE))
         patch.setenv("MT_DIST", str(folder / "dist"))
         patch.setenv("MT_WORK", str(folder / "work"))
-        request = pipeline.Request(
-            list(ALL.values()), pipeline.release_of(), whole=True, check_size=False
+        request = order.Request(
+            list(ALL.values()), order.release_of(), whole=True, check_size=False
         )
-        yield pipeline.build(request)
+        yield order.build(request)
 
 
-def bill_of(built: pipeline.Result, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((built.bills[name].data / sbom.FILE).read_text())
+def bill_of(built: order.Result, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((built.bills[name].data / document.FILE).read_text())
     return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
-def test_the_bill_of_a_real_image(built: pipeline.Result, name: str) -> None:
+def test_the_bill_of_a_real_image(built: order.Result, name: str) -> None:
     bill = bill_of(built, name)
-    assert sbom.schema_faults(json.dumps(bill)) == ""
+    assert document.schema_faults(json.dumps(bill)) == ""
     assert bill["metadata"]["component"]["hashes"][0]["content"] == (
         built.images[name].facts["manifest"]["digest"].removeprefix("sha256:")
     )
@@ -203,15 +209,11 @@ def test_the_bill_of_a_real_image(built: pipeline.Result, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_binarys_own_strings_have_each_module(
-    built: pipeline.Result, shared_cache: Path
-) -> None:
+def test_the_binarys_own_strings_have_each_module(built: order.Result, shared_cache: Path) -> None:
     """The list of modules against the linked binary's bytes, read without the go command."""
     bill = bill_of(built, "arm64")
-    go = pipeline.go_command()
-    program = pipeline.golang.build(
-        go, ALL["arm64"], pipeline.release_of(), linker=pipeline.lean_linker(go)
-    )
+    go = order.go_command()
+    program = order.golang.build(go, ALL["arm64"], order.release_of(), linker=order.lean_linker(go))
     content = program.artifact("tailscale.combined").path.read_bytes()
     deps = {
         tuple(part.decode() for part in line.split(b"\t")[1:3])
@@ -229,9 +231,9 @@ def test_the_binarys_own_strings_have_each_module(
 
 
 @pytest.mark.slow
-def test_another_validator_agrees(built: pipeline.Result, tmp_path: Path) -> None:
+def test_another_validator_agrees(built: order.Result, tmp_path: Path) -> None:
     schema = Path(cyclonedx.schema._res.__file__).parent / "bom-1.6.SNAPSHOT.schema.json"
-    file = built.bills["armv5"].data / sbom.FILE
+    file = built.bills["armv5"].data / document.FILE
     argv = [sys.executable, "-m", "check_jsonschema", "--schemafile", str(schema)]
     # The schemas that this one refers to lie beside it, not at the address that it gives itself.
     argv += ["--base-uri", schema.as_uri()]
@@ -244,19 +246,19 @@ def test_another_validator_agrees(built: pipeline.Result, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_stage_makes_the_same_bytes_again(built: pipeline.Result, shared_cache: Path) -> None:
+def test_the_stage_makes_the_same_bytes_again(built: order.Result, shared_cache: Path) -> None:
     before = built.bills["arm64"]
-    text = (before.data / sbom.FILE).read_bytes()
+    text = (before.data / document.FILE).read_bytes()
     cache.discard(before)
-    request = pipeline.Request([ALL["arm64"]], pipeline.release_of(), check_size=False)
-    again = pipeline.build(request)
+    request = order.Request([ALL["arm64"]], order.release_of(), check_size=False)
+    again = order.build(request)
     assert again.ran == ["sbom arm64"]
-    assert (again.bills["arm64"].data / sbom.FILE).read_bytes() == text
+    assert (again.bills["arm64"].data / document.FILE).read_bytes() == text
 
 
 @pytest.mark.slow
 def test_an_unknown_module_stops_the_build(
-    built: pipeline.Result, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: order.Result, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = licences.TABLE.read_text()
     blocks = text.split('\n["go4.org/mem"]')
@@ -265,9 +267,9 @@ def test_an_unknown_module_stops_the_build(
     load = licences.load
     monkeypatch.setattr(licences, "TABLE", tmp_path / "t.toml")
     monkeypatch.setattr(licences, "load", lambda: load(tmp_path / "t.toml"))
-    request = pipeline.Request([ALL["arm64"]], pipeline.release_of(), check_size=False)
+    request = order.Request([ALL["arm64"]], order.release_of(), check_size=False)
     with pytest.raises(BuildFailed) as caught:
-        pipeline.build(request)
+        order.build(request)
     assert caught.value.why == (
         "go4.org/mem: is not in the table; gvisor.dev/gvisor: LICENSE is changed"
     )
@@ -277,9 +279,7 @@ def test_an_unknown_module_stops_the_build(
 
 @pytest.mark.slow
 def test_an_image_without_upx_has_none_of_it(shared_cache: Path) -> None:
-    request = pipeline.Request(
-        [ALL["arm64"]], pipeline.release_of(), compress="none", check_size=False
-    )
-    facts = pipeline.build(request).bills["arm64"].facts
+    request = order.Request([ALL["arm64"]], order.release_of(), compress="none", check_size=False)
+    facts = order.build(request).bills["arm64"].facts
     assert "upx" not in [name for name, *_ in facts["components"]]
     assert "GPL-2.0-or-later" not in facts["licence"]

@@ -13,9 +13,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from build import digest, layout, signature
-from build.artifacts import Attachment
-from build.errors import GateFailed, UserError
+from build.core import digest
+from build.core.artifacts import Attachment
+from build.core.errors import GateFailed, UserError
+from build.image import dist
+from build.release import signature
 
 REPOSITORY = "registry.example/team/tailscale"
 IMAGE = f"sha256:{'ab' * 32}"
@@ -284,4 +286,4 @@ def test_verify_bytes() -> None:
 
 def test_signing_without_products(places: Path) -> None:
     with pytest.raises(UserError, match="not there"):
-        layout.sign(lambda content: b"x")
+        dist.sign(lambda content: b"x")

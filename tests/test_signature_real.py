@@ -16,9 +16,13 @@ from distribution import Registry
 from fakes import images
 from test_signature import changed
 
-from build import digest, layout, referrers, sbom, signature, targets
-from build.artifacts import Attachment
-from build.errors import GateFailed
+from build.config import targets
+from build.core import digest
+from build.core.artifacts import Attachment
+from build.core.errors import GateFailed
+from build.image import dist
+from build.release import referrers, signature
+from build.sbom import document
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +70,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         patch.setenv("MT_DIST", str(folder / "dist"))
         patch.setenv("MT_WORK", str(folder / "work"))
         made = images.images(folder)
-        record, _ = layout.write(made, ALL, images.RELEASE, lambda path, of: None, whole=True)
+        record, _ = dist.write(made, ALL, images.RELEASE, lambda path, of: None, whole=True)
     image = record["oci"]["index"]
     signature.write_pair(folder / "signing", PASSWORD)
     (folder / "cosign.pub").write_bytes((folder / "signing.pub").read_bytes())
@@ -178,7 +182,7 @@ def test_oras_finds_the_bills(scene: Scene) -> None:
         done = scene.run("oras", "discover", "--format", "json", reference)
         assert done.returncode == 0, done.stderr
         (found,) = json.loads(done.stdout)["manifests"]
-        assert found["artifactType"] == sbom.MEDIA_TYPE
+        assert found["artifactType"] == document.MEDIA_TYPE
         where = scene.folder / f"pulled-{name}"
         artifact = f"{scene.repository}@{found['digest']}"
         done = scene.run("oras", "pull", "--output", str(where), artifact)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from fakes import images
 
-from build import size, targets
-from build.errors import GateFailed, UserError
+from build.config import targets
+from build.core.errors import GateFailed, UserError
+from build.gates import size
 
 ARM64 = targets.target("arm64")
 HISTORY = {

@@ -16,9 +16,11 @@ import pytest
 from fakes.programs import calls, program
 from fakes.web import Answer, Web
 
-from build import cache, command, digest, pipeline, sources
-from build.errors import SourceError
-from build.pins import Pin, pin
+from build.config.pins import Pin, pin
+from build.core import cache, command, digest
+from build.core.errors import SourceError
+from build.pipeline import order
+from build.sources import obtain
 
 BODY = b"the right bytes\n" * 5000
 
@@ -43,22 +45,22 @@ def nothing_left_behind(wanted: Pin) -> None:
     root = cache.prepare()
     assert list((root / "tmp").iterdir()) == []
     assert [path for path in (root / "downloads").rglob("*") if path.is_file()] == []
-    assert not sources.cached(wanted).exists()
+    assert not obtain.cached(wanted).exists()
 
 
 def failure(wanted: Pin, **options: bool) -> SourceError:
     with pytest.raises(SourceError) as caught:
-        sources.fetch(wanted, **options)
+        obtain.fetch(wanted, **options)
     assert caught.value.cure
     return caught.value
 
 
 def test_the_right_file(web: Web) -> None:
     wanted = archive(web.play("/thing", Answer(BODY)))
-    place = sources.fetch(wanted)
+    place = obtain.fetch(wanted)
     assert place.read_bytes() == BODY
     assert place.parent.name == wanted.sha256
-    assert sources.fetch(wanted) == place
+    assert obtain.fetch(wanted) == place
     assert web.asked("/thing") == 1, "the second time it comes from the cache"
     assert list((cache.prepare() / "tmp").iterdir()) == []
 
@@ -83,14 +85,14 @@ def test_too_many_bytes(web: Web) -> None:
 def test_a_truncated_transfer_is_tried_again(web: Web) -> None:
     half = Answer(BODY[:100], claims=len(BODY) - 100)
     wanted = archive(web.play("/thing", half, Answer(BODY)))
-    assert sources.fetch(wanted).read_bytes() == BODY
+    assert obtain.fetch(wanted).read_bytes() == BODY
     assert web.asked("/thing") == 2
 
 
 def test_a_transfer_truncated_every_time(web: Web) -> None:
     wanted = archive(web.play("/thing", Answer(BODY[:100], claims=len(BODY) - 100)))
     assert "the transfer broke off" in failure(wanted).why
-    assert web.asked("/thing") == sources.ROUNDS
+    assert web.asked("/thing") == obtain.ROUNDS
     nothing_left_behind(wanted)
 
 
@@ -111,21 +113,21 @@ def test_no_retry_where_it_cannot_help(web: Web, status: int) -> None:
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_passing_fault_is_tried_again(web: Web, status: int) -> None:
     wanted = archive(web.play("/thing", Answer(b"later", status), Answer(BODY)))
-    assert sources.fetch(wanted).read_bytes() == BODY
+    assert obtain.fetch(wanted).read_bytes() == BODY
     assert web.asked("/thing") == 2
 
 
 def test_a_server_that_always_fails(web: Web) -> None:
     wanted = archive(web.play("/thing", Answer(b"later", 503)))
     assert "HTTP 503" in failure(wanted).why
-    assert web.asked("/thing") == sources.ROUNDS
+    assert web.asked("/thing") == obtain.ROUNDS
     nothing_left_behind(wanted)
 
 
 def test_the_next_address_is_taken_and_a_dead_one_not_asked_again(web: Web) -> None:
     dead = web.play("/dead", Answer(b"", 404))
     wanted = archive(dead, web.play("/thing", Answer(b"", 500), Answer(BODY)))
-    assert sources.fetch(wanted).read_bytes() == BODY
+    assert obtain.fetch(wanted).read_bytes() == BODY
     assert (web.asked("/dead"), web.asked("/thing")) == (1, 2)
 
 
@@ -158,7 +160,7 @@ def test_the_debian_pool_after_upstream(web: Web, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MT_DEBIAN_MIRROR", web.address + "/debian/")
     web.play("/debian/pool/main/t/thing.tar", Answer(BODY))
     wanted = archive(web.address + "/gone", debian_pool="main/t/thing.tar")
-    assert sources.fetch(wanted).read_bytes() == BODY
+    assert obtain.fetch(wanted).read_bytes() == BODY
     assert web.requests == ["/gone", "/debian/pool/main/t/thing.tar"]
 
 
@@ -208,9 +210,9 @@ def test_mirrors_of_this_machines_apt(
     path.parent.mkdir(parents=True)
     path.write_text(text)
     monkeypatch.setenv("MT_APT_DIR", str(places / "apt"))
-    assert sources.debian_mirrors() == expected
+    assert obtain.debian_mirrors() == expected
     monkeypatch.setenv("MT_DEBIAN_MIRROR", "http://mine.example/debian/")
-    assert sources.debian_mirrors() == ["http://mine.example/debian"]
+    assert obtain.debian_mirrors() == ["http://mine.example/debian"]
 
 
 def test_a_local_folder_of_sources(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +220,7 @@ def test_a_local_folder_of_sources(places: Path, monkeypatch: pytest.MonkeyPatch
     (places / "sources").mkdir()
     (places / "sources" / wanted.file).write_bytes(BODY)
     monkeypatch.setenv("MT_SOURCES", str(places / "sources"))
-    assert sources.fetch(wanted, offline=True).read_bytes() == BODY
+    assert obtain.fetch(wanted, offline=True).read_bytes() == BODY
 
 
 def test_a_wrong_file_in_the_local_folder(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,38 +237,38 @@ def test_offline_asks_nobody(web: Web) -> None:
     assert "is not in the cache and this build is offline" in failure(wanted, offline=True).what
     assert web.requests == []
     nothing_left_behind(wanted)
-    sources.fetch(wanted)
-    assert sources.fetch(wanted, offline=True).read_bytes() == BODY
+    obtain.fetch(wanted)
+    assert obtain.fetch(wanted, offline=True).read_bytes() == BODY
 
 
 def test_a_damaged_cached_file_is_fetched_again(
     web: Web, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = archive(web.play("/thing", Answer(BODY)))
-    place = sources.fetch(wanted)
+    place = obtain.fetch(wanted)
     place.write_bytes(BODY[:-1] + b"?")
-    assert sources.fetch(wanted).read_bytes() == BODY
+    assert obtain.fetch(wanted).read_bytes() == BODY
     assert web.asked("/thing") == 2
     assert "is damaged" in capsys.readouterr().err
 
 
 def test_threads_at_once_fetch_once(web: Web) -> None:
     wanted = archive(web.play("/thing", Answer(BODY)))
-    threads = [threading.Thread(target=sources.fetch, args=(wanted,)) for _ in range(4)]
+    threads = [threading.Thread(target=obtain.fetch, args=(wanted,)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert web.asked("/thing") == 1
-    assert sources.cached(wanted).read_bytes() == BODY
+    assert obtain.cached(wanted).read_bytes() == BODY
 
 
 def test_two_processes_at_once_fetch_once(web: Web) -> None:
     wanted = archive(web.play("/thing", Answer(BODY)))
     code = f"""
-        from build import sources
-        from build.pins import Pin
-        sources.fetch({wanted!r})
+        from build.sources import obtain
+        from build.config.pins import Pin
+        obtain.fetch({wanted!r})
     """
     argv = [sys.executable, "-c", textwrap.dedent(code)]
     root = Path(__file__).parent.parent
@@ -317,7 +319,7 @@ def wheel_pin(body: bytes = WHEEL, **more: object) -> Pin:
 
 
 def test_pip_brings_the_wheel(index: Web) -> None:
-    assert sources.fetch(wheel_pin()).read_bytes() == WHEEL
+    assert obtain.fetch(wheel_pin()).read_bytes() == WHEEL
     assert index.asked("/files/tiny_tool-1.0-py3-none-any.whl") == 1
 
 
@@ -338,7 +340,7 @@ def test_pip_finds_no_such_package(index: Web) -> None:
 def test_pip_and_a_server_that_recovers(index: Web) -> None:
     path = "/files/tiny_tool-1.0-py3-none-any.whl"
     index.play(path, Answer(b"later", 503), Answer(WHEEL))
-    assert sources.fetch(wheel_pin()).read_bytes() == WHEEL
+    assert obtain.fetch(wheel_pin()).read_bytes() == WHEEL
     assert index.asked(path) == 2
 
 
@@ -416,7 +418,7 @@ def fake_go(places: Path, monkeypatch: pytest.MonkeyPatch):
         body_of_wheel = wheel.read_bytes()
         bootstrap = archive(body=body_of_wheel, kind="wheel", file=wheel.name, name="go-bootstrap")
         monkeypatch.setenv("MT_SOURCES", str(wheel.parent))
-        monkeypatch.setattr(sources, "pin", {"go-bootstrap": bootstrap}.__getitem__)
+        monkeypatch.setattr(obtain, "pin", {"go-bootstrap": bootstrap}.__getitem__)
         return path
 
     return stage
@@ -426,7 +428,7 @@ def test_go_brings_the_module(fake_go, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOPROXY", "http://proxy.example")
     monkeypatch.setenv("GOFLAGS", "-mod=vendor")
     path = fake_go("bring")
-    assert sources.fetch(module_pin()).read_bytes() == MODULE
+    assert obtain.fetch(module_pin()).read_bytes() == MODULE
     (call,) = calls(path)
     assert call["argv"][1:] == ["mod", "download", "-json", "example.test/tiny@v1.0.0"]
     assert call["env"]["GOPROXY"] == "http://proxy.example"
@@ -440,14 +442,14 @@ def test_a_module_of_another_h1(fake_go) -> None:
     wanted = module_pin(h1="h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
     error = failure(wanted)
     assert f"wanted {wanted.h1}, got {h1(MODULE)}" in error.why
-    assert not sources.cached(wanted).exists()
+    assert not obtain.cached(wanted).exists()
 
 
 def test_a_module_of_another_sha256(fake_go) -> None:
     fake_go("bring", body=MODULE + b"\0")
     wanted = module_pin()
     assert f"got size={len(MODULE) + 1}" in failure(wanted).why
-    assert not sources.cached(wanted).exists()
+    assert not obtain.cached(wanted).exists()
 
 
 def test_go_does_not_find_the_module(fake_go) -> None:
@@ -466,20 +468,20 @@ def test_go_does_not_find_the_module(fake_go) -> None:
 )
 def test_go_and_a_passing_fault(fake_go, passing: str) -> None:
     path = fake_go(passing, "bring")
-    assert sources.fetch(module_pin()).read_bytes() == MODULE
+    assert obtain.fetch(module_pin()).read_bytes() == MODULE
     assert len(calls(path)) == 2
 
 
 def test_go_and_a_fault_that_stays(fake_go) -> None:
     path = fake_go("503 Service Unavailable")
     assert "503 Service Unavailable" in failure(module_pin()).why
-    assert len(calls(path)) == sources.ROUNDS
+    assert len(calls(path)) == obtain.ROUNDS
 
 
 @pytest.fixture
 def real_go(shared_cache: Path) -> None:
     """Have the real go command that brings modules, once for all slow tests."""
-    sources.tree(pin("go-bootstrap"))
+    obtain.tree(pin("go-bootstrap"))
 
 
 def module_proxy(web: Web, body: bytes) -> None:
@@ -500,7 +502,7 @@ def own_pin(shared_cache: Path):
 
     yield make
     for wanted in made:
-        place = sources.cached(wanted)
+        place = obtain.cached(wanted)
         place.unlink(missing_ok=True)
         if place.parent.exists():
             place.parent.rmdir()
@@ -511,7 +513,7 @@ def own_pin(shared_cache: Path):
 def test_the_real_go_against_a_proxy(real_go, web: Web, own_pin, monkeypatch) -> None:
     module_proxy(web, MODULE)
     monkeypatch.setenv("GOPROXY", web.address)
-    assert sources.fetch(own_pin()).read_bytes() == MODULE
+    assert obtain.fetch(own_pin()).read_bytes() == MODULE
 
 
 @pytest.mark.slow
@@ -527,7 +529,7 @@ def test_the_real_go_and_a_wrong_byte(real_go, web: Web, own_pin, monkeypatch) -
     monkeypatch.setenv("GOPROXY", web.address)
     wanted = own_pin()
     failure(wanted)
-    assert not sources.cached(wanted).exists()
+    assert not obtain.cached(wanted).exists()
 
 
 @pytest.mark.slow
@@ -538,13 +540,13 @@ def test_the_real_go_and_a_folder(real_go, places: Path, own_pin, monkeypatch) -
     (folder / "v1.0.0.mod").write_text("module example.test/tiny\n")
     (folder / "v1.0.0.zip").write_bytes(MODULE)
     monkeypatch.setenv("GOPROXY", f"file://{places}/proxy")
-    assert sources.fetch(own_pin()).read_bytes() == MODULE
+    assert obtain.fetch(own_pin()).read_bytes() == MODULE
 
 
 @pytest.mark.slow
 def test_an_altered_module_in_the_module_cache_is_named(real_go, places: Path) -> None:
     """`go mod verify` with the real toolchain on a copy of one module of the shared cache."""
-    tool = pipeline.go_command()
+    tool = order.go_command()
     go = tool.trees(tool.go).data / "bin" / "go"
     (places / "m").mkdir()
     (places / "m" / "go.mod").write_text(

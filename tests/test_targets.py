@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from build import targets
-from build.errors import UserError
+from build.config import targets
+from build.core.errors import UserError
 
 NAMES = {
     "amd64": "amd64 linux/amd64 x86 x86_64 x86-64 chr AMD64",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from fakes.programs import program
 
-from build import tools
-from build.errors import UserError
+from build.config import tools
+from build.core.errors import UserError
 
 
 def programs() -> set[str]:

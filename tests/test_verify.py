@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from build import errors, verify
-from build.lab.breakage import BREAKAGES
+from build.core import errors
+from build.gates import runtime
+from build.gates.runtime import Record, Verdict
 from build.lab.canaries import CANARIES
+from build.lab.controls import BREAKAGES
 from build.lab.topology import topology
-from build.verify import Record, Verdict
 
 IMAGE = "sha256:" + "1" * 64
 
@@ -21,18 +22,18 @@ IMAGE = "sha256:" + "1" * 64
 def passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
     monkeypatch.setenv("MT_DIST", str(tmp_path))
     verdicts = tuple(Verdict(name, True, 0.1, "seen") for name in CANARIES)
-    gate = verify.gate_identity()
+    gate = runtime.gate_identity()
     return Record("amd64", IMAGE, gate, "kernel", 0.0, 1.0, {"seconds_to_running": 3.0}, verdicts)
 
 
 def test_a_passing_record_lets_its_image_through(passing: Record) -> None:
-    verify.write(passing)
-    assert verify.require("amd64", IMAGE) == passing
+    runtime.write(passing)
+    assert runtime.require("amd64", IMAGE) == passing
 
 
 def refusal(image: str = IMAGE) -> str:
     with pytest.raises(errors.GateFailed) as caught:
-        verify.require("amd64", image)
+        runtime.require("amd64", image)
     return caught.value.why
 
 
@@ -41,26 +42,26 @@ def test_no_record_is_refused(passing: Record) -> None:
 
 
 def test_another_image_is_refused(passing: Record) -> None:
-    verify.write(passing)
+    runtime.write(passing)
     assert refusal("sha256:" + "2" * 64) == f"the record is of {IMAGE}"
 
 
 def test_another_gate_is_refused(passing: Record) -> None:
-    verify.write(replace(passing, gate="old"))
+    runtime.write(replace(passing, gate="old"))
     assert "another version" in refusal()
 
 
 @pytest.mark.parametrize("name", sorted(CANARIES))
 def test_each_canary_counts(passing: Record, name: str) -> None:
     rest = tuple(verdict for verdict in passing.canaries if verdict.name != name)
-    verify.write(replace(passing, canaries=rest))
+    runtime.write(replace(passing, canaries=rest))
     assert refusal() == f"not passed: {name}"
-    verify.write(replace(passing, canaries=(*rest, Verdict(name, False, 0.1, ""))))
+    runtime.write(replace(passing, canaries=(*rest, Verdict(name, False, 0.1, ""))))
     assert refusal() == f"not passed: {name}"
 
 
 def test_a_damaged_record_is_none(passing: Record) -> None:
-    path = verify.write(passing)
+    path = runtime.write(passing)
     table = json.loads(path.read_text())
     del table["canaries"]
     path.write_text(json.dumps(table))
@@ -76,8 +77,8 @@ def test_what_is_missing_is_said_all_at_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(errors.UserError) as caught:
-        verify.require_machine([])
-    assert all(name in caught.value.why for name in ("root", *verify.PROGRAMS))
+        runtime.require_machine([])
+    assert all(name in caught.value.why for name in ("root", *runtime.PROGRAMS))
 
 
 def test_the_network_makes_every_space_before_its_cables() -> None:

@@ -16,10 +16,13 @@ from conftest import SHARED_CACHE
 from fakes import images
 from test_sbom import components, subject
 
-from build import layout, referrers, sbom, signature, targets
-from build.artifacts import Artifact
-from build.digest import of_file
-from build.version import parse_release
+from build.config import targets
+from build.core.artifacts import Artifact
+from build.core.digest import of_file
+from build.core.version import parse_release
+from build.image import dist
+from build.release import referrers, signature
+from build.sbom import document
 from tests.routeros import bed
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "VERIFY.md"
@@ -66,14 +69,14 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         for name in made:
             file = folder / f"sbom-{name}.json"
             about = replace(subject(folder, name), manifest=made[name].facts["manifest"])
-            file.write_text(sbom.render(about, components(folder), uuid.UUID(int=7)))
-            title = layout.bill_name(name, "1.102.5-mt.1-0123456789")
+            file.write_text(document.render(about, components(folder), uuid.UUID(int=7)))
+            title = dist.bill_name(name, "1.102.5-mt.1-0123456789")
             beside[title] = (name, Artifact(file, file.stat().st_size, of_file(file)))
-        record, _ = layout.write(
+        record, _ = dist.write(
             made, targets.targets(), RELEASE, lambda path, of: None, whole=True, beside=beside
         )
         key = signature.private_key(signature.make_pair()[0])
-        layout.sign(lambda content: signature.sign_bytes(content, key))
+        dist.sign(lambda content: signature.sign_bytes(content, key))
         (folder / "dist" / "signing.pub").write_bytes(signature.public_pem(key))
         repository = "team/tailscale"
         registry.push_layout(folder / "dist" / "oci", tag, repository)
@@ -122,7 +125,7 @@ def test_each_command_can_fail(reader: Reader, command: str, how: str) -> None:
     """Negative control: every check of the page by itself, with something wrong."""
     (line,) = [line for line in reader.script.splitlines() if line.startswith(command)]
     name = {"sums": "SHA256SUMS", "key": "signing.pub"}.get(how, "")
-    path = reader.folder / (name or layout.archive_name(targets.target("arm64"), RELEASE))
+    path = reader.folder / (name or dist.archive_name(targets.target("arm64"), RELEASE))
     before = path.read_bytes()
     lead = "".join(
         line + "\n" for line in reader.script.splitlines() if re.match(r"(IMAGE|TAG|DIGEST)=", line)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build.errors import UserError
-from build.version import Release, is_stable, parse_release
+from build.core.errors import UserError
+from build.core.version import Release, is_stable, parse_release
 
 number = st.integers(min_value=0, max_value=2000)
 tag = st.builds("v{}.{}.{}-mt.{}".format, number, number, number, number)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from fakes import elf as fake_elf
 
-from build import errors, features, weigh
+from build.config import features
+from build.core import errors
+from build.gates import weigh
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from invoke import task
 
-from build import errors, features, golang, paths, pipeline, plots, report, size, targets, variants
 from build.commands.common import ARCH_HELP, COMMON, command, named_release
+from build.config import features, targets
+from build.core import errors, paths
+from build.gates import size
+from build.golang import tailscale
+from build.pipeline import order, variants
+from build.views import plots, report
 
 
 def _build(
@@ -18,7 +23,7 @@ def _build(
     json: bool,
     assembler: str = "oci",
 ) -> None:
-    request = pipeline.Request(
+    request = order.Request(
         targets=targets.select(arch),
         release=named_release(release),
         compress=compress,
@@ -27,7 +32,7 @@ def _build(
         check_size=False,
         assembler=assembler,
     )
-    result = pipeline.build(request)
+    result = order.build(request)
     products = {
         name: {key: value for key, value in row.items() if key not in ("from", "files")}
         for name, row in result.record.items()
@@ -118,9 +123,9 @@ def features_(c, only, cost=False, arch="arm64", json=False, debug=False):
     if cost:
         _show_costs(targets.target(arch), only, json)
         return
-    go = pipeline.go_command()
+    go = order.go_command()
     version = go.tailscale.version
-    found = features.resolve(golang.graph(go), features.load_verdicts(), version)
+    found = features.resolve(tailscale.graph(go), features.load_verdicts(), version)
     if json:
         report.print_json([vars(row) for row in found.rows])
     else:
@@ -133,7 +138,7 @@ def tags(c, arch="", json=False, debug=False):
     """Print the exact Go build tags, after upstream's own tool agreed to them."""
     if arch:
         targets.target(arch)  # the tags are the same for every platform; the name must be one
-    found = golang.tags(pipeline.go_command())
+    found = tailscale.tags(order.go_command())
     if json:
         report.print_json(found)
     else:
@@ -170,8 +175,8 @@ def size_(c, arch, by="", check=False, record="", json=False, debug=False):
                 report.weight_table(weights, by, target.name)
         return
     release = named_release(record)
-    request = pipeline.Request(targets.select(arch), release, check_size=False, whole=not arch)
-    result = pipeline.build(request)
+    request = order.Request(targets.select(arch), release, check_size=False, whole=not arch)
+    result = order.build(request)
     if json:
         report.print_json(report.size_rows(result.measures))
     else:
@@ -204,7 +209,7 @@ def chart(c, arch="arm64", json=False, debug=False):
     if history:
         parts += [plots.trend(history, part) for part in (size.ROOTFS, "tailscale.combined")]
     path = paths.dist_dir() / "report.html"
-    plots.write(path, f"Sizes of {pipeline.release_of().tag}", parts)
+    plots.write(path, f"Sizes of {order.release_of().tag}", parts)
     if json:
         report.print_json({"report": str(path)})
     else:

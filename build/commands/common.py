@@ -9,9 +9,10 @@ from typing import Any
 
 from invoke import Context, Exit
 
-from build import errors, git, log, paths, pipeline
-from build import release as releasing
-from build.version import Release, parse_release
+from build.core import errors, git, log, paths
+from build.core.version import Release, parse_release
+from build.pipeline import order
+from build.release import planning as releasing
 
 ARCH_HELP = "platform, repeatable; also under its other names (armv7, arm/v7, linux/arm/v7, x86)"
 HEAD = "HEAD"
@@ -49,12 +50,12 @@ def named_release(tag: str) -> Release:
     """
     if tag == HEAD:
         state = git.Git(paths.ROOT).state()
-        return releasing.at_head(state, pipeline.release_of().tailscale)
-    release = parse_release(tag) if tag else pipeline.release_of()
-    if release.tailscale != pipeline.release_of().tailscale:
+        return releasing.at_head(state, order.release_of().tailscale)
+    release = parse_release(tag) if tag else order.release_of()
+    if release.tailscale != order.release_of().tailscale:
         raise errors.UserError(
             f"{release.tag} is not a release of the pinned Tailscale",
-            why=f"build/data/pins.toml pins {pipeline.release_of().tailscale}",
+            why=f"build/data/pins.toml pins {order.release_of().tailscale}",
             cure="check out the commit that the tag is on",
         )
     return release

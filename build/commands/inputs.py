@@ -6,17 +6,22 @@ import sys
 
 from invoke import task
 
-from build import bump as bumping
-from build import cache, notices, paths, pipeline, report, sbom, sources, targets
+from build.bump import bump as bumping
 from build.commands.common import ARCH_HELP, COMMON, command, named_release
-from build.pins import pins
+from build.config import targets
+from build.config.pins import pins
+from build.core import cache, paths
+from build.pipeline import order
+from build.sbom import document, notices
+from build.sources import obtain
+from build.views import report
 
 
 @task(name="pins", help=COMMON)
 @command
 def pins_(c, json=False, debug=False):
     """List everything that comes from outside: version, size, sha256, licence, why."""
-    rows = [sources.overview(pin) for pin in pins().values()]
+    rows = [obtain.overview(pin) for pin in pins().values()]
     if json:
         report.print_json(rows)
         return
@@ -72,8 +77,8 @@ def bump(c, name, version, force=False, build=False, dry_run=False, json=False, 
 @command
 def fetch(c, offline=False, json=False, debug=False):
     """Download and verify all sources and Go modules; builds then work with --offline."""
-    pipeline.fetch(offline)
-    rows = [sources.overview(pin) for pin in pins().values()]
+    order.fetch(offline)
+    rows = [obtain.overview(pin) for pin in pins().values()]
     if json:
         report.print_json(rows)
     else:
@@ -107,10 +112,10 @@ def sources_(c, write=False, check=False, json=False, debug=False):
 def sbom_(c, arch, release="", json=False, debug=False):
     """Show the components of a platform's image with their licences; --json prints the bill."""
     target = targets.target(arch)
-    request = pipeline.Request([target], named_release(release), check_size=False)
-    bill = pipeline.build(request).bills[target.name]
+    request = order.Request([target], named_release(release), check_size=False)
+    bill = order.build(request).bills[target.name]
     if json:
-        sys.stdout.write(cache.checked(bill.artifact(sbom.FILE)).read_text())
+        sys.stdout.write(cache.checked(bill.artifact(document.FILE)).read_text())
         return
     rows = [[name, version, licence] for name, version, _, licence in bill.facts["components"]]
     report.table(f"What is in {target.name}", ("component", "version", "licence"), rows)

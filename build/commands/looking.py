@@ -8,8 +8,13 @@ from pathlib import Path
 
 from invoke import Exit, task
 
-from build import cache, errors, layout, paths, pipeline, report, symbols, targets, tools, variants
 from build.commands.common import ARCH_HELP, COMMON, command
+from build.config import targets, tools
+from build.core import cache, errors, paths
+from build.golang import symbols
+from build.image import dist
+from build.pipeline import order, variants
+from build.views import report
 
 
 @task(
@@ -47,8 +52,8 @@ def symbolize(c, report_file="", arch="", symbols_file="", trust=False, json=Fal
 def inspect(c, arch, json=False, debug=False):
     """Show what is in a platform's image: digests, configuration, layers, files."""
     target = targets.target(arch)
-    request = pipeline.Request([target], pipeline.release_of(), check_size=False)
-    report.image_contents(pipeline.build(request).images[target.name], as_json=json)
+    request = order.Request([target], order.release_of(), check_size=False)
+    report.image_contents(order.build(request).images[target.name], as_json=json)
 
 
 @task(help=COMMON)
@@ -103,7 +108,7 @@ def cache_(c, list=False, prune=False, days=14.0, json=False, debug=False):
 def clean(c, json=False, debug=False):
     """Delete dist/ and work/ of this checkout; the shared cache stays."""
     removed = []
-    for folder, mark in ((paths.dist_dir(), layout.RECORD), (paths.work_dir(), None)):
+    for folder, mark in ((paths.dist_dir(), dist.RECORD), (paths.work_dir(), None)):
         if not folder.exists():
             continue
         inside = folder.is_relative_to(paths.ROOT)

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from invoke import Exit, task
 
-from build import errors, figures, gate, paths, plots, report, targets
-from build import verify as runtime
 from build.commands.common import ARCH_HELP, COMMON, command, named_release
+from build.config import targets
+from build.core import errors, paths
+from build.gates import figures, runtime
+from build.trials import runs
+from build.views import plots, report
 
 
 @task(
@@ -37,7 +40,7 @@ def verify(
             raise Exit("", code=errors.UserError.exit_code)
         return
     if teeth:
-        bites = gate.teeth(only, offline)
+        bites = runs.teeth(only, offline)
         if json:
             report.print_json([dataclasses.asdict(bite) for bite in bites])
         else:
@@ -46,13 +49,13 @@ def verify(
         if missed:
             raise errors.GateFailed("canaries pass where they must fail", why=", ".join(missed))
         return
-    records = gate.run(chosen, only, Path(layout) if layout else None, offline)
+    records = runs.run(chosen, only, Path(layout) if layout else None, offline)
     if json:
         report.print_json([dataclasses.asdict(record) for record in records])
     else:
         for record in records:
             report.canaries(record)
-    gate.check(records, whole=not only)
+    runs.check(records, whole=not only)
 
 
 @task(
@@ -73,7 +76,7 @@ def figures_(
     """Measure speed and memory against upstream's recipe and the last release (root; exit 3)."""
     tag = named_release(record).tag if record else ""
     history = figures.recorded()
-    result = gate.measure(rounds, megabytes << 20, Path(layout) if layout else None, offline)
+    result = runs.measure(rounds, megabytes << 20, Path(layout) if layout else None, offline)
     rows = report.figure_rows(result, history)
     columns = [name.removeprefix(">") for name in report.FIGURE_COLUMNS]
     parts = [plots.table(columns, rows), plots.ratios(result), plots.figure_trend(history, result)]

@@ -7,14 +7,18 @@ from pathlib import Path
 
 from invoke import task
 
-from build import errors, layout, log, paths, referrers, report, signature
-from build import publish as publication
-from build import rollback as moving
-from build.artifacts import Attachment
 from build.commands.common import COMMON, command, named_release
-from build.pins import pins
-from build.registry import credentials, place
+from build.config.pins import pins
+from build.core import errors, log, paths
+from build.core.artifacts import Attachment
+from build.image import dist
+from build.registry import credentials
 from build.registry.client import Client
+from build.registry.repository import parse_repository
+from build.release import publish as publication
+from build.release import referrers, signature
+from build.release import rollback as moving
+from build.views import report
 
 
 @task(help={"out": "file for the private key; the public one goes beside it as FILE.pub", **COMMON})
@@ -36,7 +40,7 @@ def signing_key(c, out, json=False, debug=False):
 def sign(c, json=False, debug=False):
     """Sign dist/SHA256SUMS with the key in $MT_SIGNING_KEY, into dist/SHA256SUMS.sig."""
     key = signature.key_from_environment()
-    path = layout.sign(lambda content: signature.sign_bytes(content, key))
+    path = dist.sign(lambda content: signature.sign_bytes(content, key))
     if json:
         report.print_json({"signature": str(path)})
     else:
@@ -49,7 +53,7 @@ def _client(where: str, plain_http: bool) -> Client:
         raise errors.UserError(
             "which repository?", cure="name it as REGISTRY/REPOSITORY, or set MT_REPOSITORY"
         )
-    found = place.parse_place(where, plain_http=plain_http)
+    found = parse_repository(where, plain_http=plain_http)
     return Client(found, credentials.find(found.host))
 
 

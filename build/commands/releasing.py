@@ -7,12 +7,17 @@ import dataclasses
 
 from invoke import task
 
-from build import forge, git, layout, markdown, paths, pipeline, report, targets
-from build import release as releasing
-from build import verify as runtime
 from build.commands.common import COMMON, HEAD, command, named_release
-from build.pins import pins
-from build.version import Release
+from build.config import targets
+from build.config.pins import pins
+from build.core import git, paths
+from build.core.version import Release
+from build.gates import runtime
+from build.image import dist
+from build.pipeline import order
+from build.release import forge
+from build.release import planning as releasing
+from build.views import markdown, report
 
 RELEASE_HELP = {
     "revision": "a further revision of a Tailscale version that is released already",
@@ -77,10 +82,10 @@ def comment(c, release="", pull=0, post=False, json=False, debug=False):
         print(text)
 
 
-def _summary(release: Release) -> tuple[str, pipeline.Result]:
+def _summary(release: Release) -> tuple[str, order.Result]:
     """Return the Markdown report of the images, which are built if they are not there yet."""
-    request = pipeline.Request(targets.select([]), release, check_size=False, whole=True)
-    result = pipeline.build(request)
+    request = order.Request(targets.select([]), release, check_size=False, whole=True)
+    result = order.build(request)
     records = [
         record
         for name, entry in result.images.items()
@@ -102,7 +107,7 @@ def attach(c, release=HEAD, dry_run=False, json=False, debug=False):
     named = named_release(release)
     tag = named.tag
     text, result = _summary(named)
-    names = [*result.record, layout.SUMS, layout.SIGNATURE]
+    names = [*result.record, dist.SUMS, dist.SIGNATURE]
     files = [paths.dist_dir() / name for name in sorted(names)]
     files = [path for path in files if path.is_file()]
     sent = []

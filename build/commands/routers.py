@@ -7,9 +7,14 @@ from pathlib import Path
 
 from invoke import task
 
-from build import deploy as deployment
-from build import errors, layout, log, paths, pipeline, report, router, routerapi, targets
 from build.commands.common import COMMON, command
+from build.config import targets
+from build.core import errors, log, paths
+from build.image import dist
+from build.pipeline import order
+from build.router import deploy as deployment
+from build.router import render, restapi
+from build.views import report
 
 
 @task(
@@ -25,12 +30,12 @@ from build.commands.common import COMMON, command
 @command
 def router_(c, version="", out="", image="", check=False, json=False, debug=False):
     """Render the router's scripts from their templates, for one RouterOS version or for all."""
-    values = router.Values(image=image) if image else router.Values()
-    texts = router.render_all(paths.ROOT / "routeros" / "templates", version or None, values)
+    values = render.Values(image=image) if image else render.Values()
+    texts = render.render_all(paths.ROOT / "routeros" / "templates", version or None, values)
     faults = [
         f"{name}: {fault}"
         for name, text in texts.items()
-        for fault in router.lint(name.removesuffix(".rsc"), text)
+        for fault in render.lint(name.removesuffix(".rsc"), text)
     ]
     if check:
         faults += [
@@ -95,21 +100,21 @@ def deploy(
             cure="--serve-on with this machine's address in the router's network",
         )
     scripts = {
-        name: (paths.ROOT / "routeros" / f"{name}.rsc").read_text() for name in router.SCRIPTS
+        name: (paths.ROOT / "routeros" / f"{name}.rsc").read_text() for name in render.SCRIPTS
     }
     if settings:
         scripts["settings-tailscale"] = Path(settings).read_text()
     image, digest_ = None, ""
     if arch:
         target = targets.target(arch)
-        release = pipeline.release_of()
-        image = paths.dist_dir() / layout.archive_name(target, release)
-        record = layout.read_record()
+        release = order.release_of()
+        image = paths.dist_dir() / dist.archive_name(target, release)
+        record = dist.read_record()
         if image.name not in record:
             raise errors.UserError(f"{image} is not built", cure=f"invoke build --arch {arch}")
         digest_ = record.get("oci", {}).get("index") or f"sha256:{record[image.name]['sha256']}"
         arch = target.name
-    client = routerapi.Client(host, user, password, ca or True)
+    client = restapi.Client(host, user, password, ca or True)
     wanted = deployment.Wanted(scripts, image, arch, digest_, disk)
     steps = deployment.plan(deployment.read(client), wanted)
     if json:
@@ -126,7 +131,7 @@ def deploy(
             steps,
             wanted,
             lambda text: log.note(host, text),
-            lambda path: routerapi.offer(path, serve_on),
+            lambda path: restapi.offer(path, serve_on),
         )
     elif steps.actions and not json:
         print("nothing was changed; --apply does it")

@@ -1,1 +1,4 @@
-"""The runtime laboratory: a router, its network and the internet in namespaces of this machine."""
+"""The laboratory: a router, its network and the internet in namespaces of this machine.
+
+In: an image out of its layout. Out: what each canary and each measurement saw.
+"""

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from build import command
-from build.command import Outcome, Service
-from build.errors import BuildFailed
+from build.core import command
+from build.core.command import Outcome, Service
+from build.core.errors import BuildFailed
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "LANG": "C", "LC_ALL": "C"}

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from build import command
-from build.command import Outcome, Service
-from build.errors import BuildFailed
+from build.core import command
+from build.core.command import Outcome, Service
+from build.core.errors import BuildFailed
+from build.core.paths import ROOT
+from build.image.bundle import Bundle
 from build.lab.anchor import PATH, Anchor, children, wait_for
-from build.lab.bundle import Bundle
-from build.paths import ROOT
 
 SCRIPT = ROOT / "build" / "lab" / "contain.sh"
 FLASH_MB = 64

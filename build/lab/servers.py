@@ -10,10 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from build import archives, cache, digest
-from build.errors import BuildFailed
-from build.gotool import Go
-from build.paths import PATCHES, ROOT, work_dir
+from build.core import cache, digest
+from build.core.errors import BuildFailed
+from build.core.paths import PATCHES, ROOT, work_dir
+from build.golang.gotool import Go
+from build.sources import archives
 
 SOURCES = ROOT / "build" / "lab" / "server"
 PACKAGE = "cmd/mt-lab"

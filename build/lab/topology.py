@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
-from build.paths import DATA
+from build.core.paths import DATA
 
 
 @dataclass(frozen=True)

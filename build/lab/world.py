@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from build import command
-from build.command import Service
-from build.errors import Error
+from build.core import command
+from build.core.command import Service
+from build.core.errors import Error
+from build.image.bundle import Bundle
 from build.lab.anchor import Anchor, events, wait_for
-from build.lab.bundle import Bundle
 from build.lab.container import Container
 from build.lab.topology import Topology, topology
 

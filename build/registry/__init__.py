@@ -1,1 +1,4 @@
-"""A registry: the client of the OCI distribution API, and what is read from it and tagged there."""
+"""A registry: the client of the OCI distribution API, what is read and tagged there.
+
+In: a repository, a login. Out: blobs, manifests and tags, read back and compared.
+"""

@@ -10,13 +10,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from build import digest, image, log
-from build.artifacts import Attachment
-from build.errors import UserError
+from build.core import digest, log
+from build.core.artifacts import Attachment
+from build.core.errors import UserError
+from build.core.version import parse_release
+from build.image import oci
 from build.registry import published
 from build.registry.client import Client, Manifest, referrers_tag
 from build.registry.published import STABLE
-from build.version import parse_release
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
@@ -59,17 +60,15 @@ def _refer(client: Client, manifest: Manifest, subject: str) -> None:
     """Add a manifest to the index of referrers that a registry without that API wants as a tag."""
     tag = referrers_tag(subject)
     before = client.manifest(tag)
-    table: dict[str, Any] = (
-        before.table if before else {"schemaVersion": 2, "mediaType": image.INDEX}
-    )
+    table: dict[str, Any] = before.table if before else {"schemaVersion": 2, "mediaType": oci.INDEX}
     rows: list[dict[str, Any]] = list(table.get("manifests", []))
     if any(row.get("digest") == manifest.digest for row in rows):
         return
     own = manifest.table
-    row = image.descriptor(manifest.media_type, manifest.content)
+    row = oci.descriptor(manifest.media_type, manifest.content)
     row["artifactType"] = own.get("artifactType") or own.get("config", {}).get("mediaType", "")
     if own.get("annotations"):
         row["annotations"] = own["annotations"]
     content = digest.canonical_json({**table, "manifests": [*rows, row]})
     allowed = {before.digest if before else ""}
-    published.set_tag(client, tag, Manifest(content, image.INDEX), allowed)
+    published.set_tag(client, tag, Manifest(content, oci.INDEX), allowed)

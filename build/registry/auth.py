@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import NoReturn
 from urllib.parse import quote, urljoin, urlsplit
 
-from build.errors import UserError
+from build.core.errors import UserError
 from build.registry import credentials
 from build.registry.credentials import Credentials
 from build.registry.transport import (
     PASSING,
     Answer,
-    Passing,
     RegistryError,
+    TransientError,
     Transport,
     origin,
     retry_after,
@@ -70,8 +70,8 @@ class Session:
         """Send one request and return the answer, whatever its status is.
 
         `address` may be relative; `scope` is the access a token must give; an answer longer than
-        `most` bytes is a fault. Raises Passing for what may be gone the next time, UserError where
-        access is refused, RegistryError for a redirect that must not be followed.
+        `most` bytes is a fault. Raises TransientError for what may be gone the next time,
+        UserError where access is refused, RegistryError for a redirect that must not be followed.
         """
         target = urljoin(self.base, address)
         answer = self._follow(method, target, scope, headers or {}, body, most)
@@ -110,7 +110,7 @@ class Session:
         if answer.status in PASSING:
             wait = retry_after(answer.headers.get("Retry-After"))
             reason = f"{shown(answer.address)}: HTTP {answer.status}{self.said(answer)}"
-            raise Passing(reason, wait)
+            raise TransientError(reason, wait)
 
     def _follow(
         self,

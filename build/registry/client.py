@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
-from build import digest, image, log
+from build.core import digest, log
+from build.image import oci
 from build.registry.auth import Session
 from build.registry.credentials import Credentials
-from build.registry.place import Place
-from build.registry.transport import Answer, Passing, RegistryError, Transport, origin
+from build.registry.repository import Repository
+from build.registry.transport import Answer, RegistryError, TransientError, Transport, origin
 from build.registry.upload import Upload
 
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 # Without the index types registries answer with 404, or with a manifest of their own making.
-ACCEPT = ", ".join((image.INDEX, image.MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
+ACCEPT = ", ".join((oci.INDEX, oci.MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 
 CHUNK = 5 << 20
 """Bytes that one request of an upload carries; a smaller blob is sent in one piece.
@@ -73,7 +74,7 @@ class Client:
 
     def __init__(
         self,
-        place: Place,
+        place: Repository,
         known: Credentials | None,
         *,
         transport: Transport | None = None,
@@ -108,7 +109,9 @@ class Client:
                 again = self.manifest(reference)
                 return again.digest if again else ""
             if not _DIGEST.fullmatch(found) or (_is_digest(reference) and found != reference):
-                raise Passing(f"asked for {reference}, the registry answers with '{found:.80}'")
+                raise TransientError(
+                    f"asked for {reference}, the registry answers with '{found:.80}'"
+                )
             return found
 
         return self.transport.repeat(f"asking for {reference}", ask)
@@ -125,7 +128,9 @@ class Client:
             stated = answer.headers.get("Docker-Content-Digest", found.digest)
             wanted = reference if _is_digest(reference) else stated
             if found.digest != wanted:
-                raise Passing(f"{reference}: wanted {wanted:.80}, got bytes with {found.digest}")
+                raise TransientError(
+                    f"{reference}: wanted {wanted:.80}, got bytes with {found.digest}"
+                )
             return found
 
         return self.transport.repeat(f"reading {reference}", get)
@@ -133,7 +138,7 @@ class Client:
     def put_manifest(self, reference: str, manifest: Manifest) -> bool:
         """Store a manifest under a tag or its digest, in one request that is not tried again.
 
-        Returns whether the registry took note of its subject by itself. Raises Passing.
+        Returns whether the registry took note of its subject by itself. Raises TransientError.
         """
         address = f"{self._path}/manifests/{reference}"
         headers = {"Content-Type": manifest.media_type}
@@ -201,7 +206,7 @@ class Client:
             got = f"sha256:{digest.of_bytes(answer.body)}"
             if got != wanted:
                 count = len(answer.body)
-                raise Passing(f"wanted {size} bytes of {wanted}, got {count} bytes of {got}")
+                raise TransientError(f"wanted {size} bytes of {wanted}, got {count} bytes of {got}")
             return answer.body
 
         return self.transport.repeat(f"reading blob {wanted}", get)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build import command
-from build.errors import BuildFailed, UserError
-from build.registry.place import DOCKER_HUB
+from build.core import command
+from build.core.errors import BuildFailed, UserError
+from build.registry.repository import DOCKER_HUB
 
 CURE = "set MT_REGISTRY_USER and MT_REGISTRY_PASSWORD, or log in with `docker login`"
 HELPER_SECONDS = 60.0

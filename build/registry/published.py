@@ -6,11 +6,11 @@ import json
 from collections.abc import Container
 from typing import Any
 
-from build import log
-from build.errors import UserError
+from build.core import log
+from build.core.errors import UserError
+from build.core.version import Release, parse_release
 from build.registry.client import Client, Manifest
-from build.registry.transport import Passing, RegistryError
-from build.version import Release, parse_release
+from build.registry.transport import RegistryError, TransientError
 
 STABLE = "stable"
 VERSION = "org.opencontainers.image.version"
@@ -123,7 +123,7 @@ def set_tag(client: Client, tag: str, manifest: Manifest, allowed: Container[str
         try:
             client.put_manifest(tag, manifest)
             break
-        except Passing as fault:
+        except TransientError as fault:
             # Not simply sent again: it may have arrived, and somebody else may have moved it since.
             if attempt + 1 == TAG_ATTEMPTS:
                 raise RegistryError(

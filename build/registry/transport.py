@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from build import log, sources
-from build.errors import BuildFailed
+from build.core import log
+from build.core.errors import BuildFailed
+from build.sources import obtain
 
 ATTEMPTS = 6
 PAUSE, LONGEST_PAUSE = 0.5, 60.0
@@ -35,7 +36,7 @@ class RegistryError(BuildFailed):
     """The registry is away or does what it should not."""
 
 
-class Passing(Exception):
+class TransientError(Exception):
     """A fault that may be gone the next time; `wait` is the pause in seconds that was asked for."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
@@ -115,7 +116,7 @@ class Transport:
     ) -> None:
         self._session = session or requests.Session()
         self._session.auth = _NoAuth()
-        self._session.verify = sources.certificates()
+        self._session.verify = obtain.certificates()
         self._sleep, self._attempts, self._timeouts = sleep, attempts, timeouts
 
     def close(self) -> None:
@@ -130,7 +131,7 @@ class Transport:
         for attempt in range(self._attempts):
             try:
                 return action()
-            except Passing as fault:
+            except TransientError as fault:
                 if attempt + 1 == self._attempts:
                     raise RegistryError(
                         f"{what}: given up after {self._attempts} attempts",
@@ -140,7 +141,7 @@ class Transport:
                 self.pause(what, fault, attempt)
         raise AssertionError("no attempt")
 
-    def pause(self, what: str, fault: Passing, attempt: int) -> None:
+    def pause(self, what: str, fault: TransientError, attempt: int) -> None:
         """Wait before an attempt after the `attempt`th (from 0), as long as the fault asks for."""
         seconds = PAUSE * 2**attempt if fault.wait is None else fault.wait
         seconds = min(seconds, LONGEST_PAUSE)
@@ -154,8 +155,8 @@ class Transport:
     ) -> Answer:
         """Send a request, follow no redirect, and return the answer with its body of `most` bytes.
 
-        Raises Passing if there is no answer or a longer one, RegistryError if the host cannot show
-        that it is itself.
+        Raises TransientError if there is no answer or a longer one, RegistryError if the host
+        cannot show that it is itself.
         """
         received = bytearray()
         try:
@@ -171,15 +172,17 @@ class Transport:
                 for chunk in answer.iter_content(1 << 16):
                     received += chunk
                     if len(received) > most:
-                        raise Passing(f"{shown(address)}: an answer of more than {most} bytes")
+                        raise TransientError(
+                            f"{shown(address)}: an answer of more than {most} bytes"
+                        )
             return Answer(answer.status_code, answer.headers, bytes(received), address)
         except requests.RequestException as error:
             # Not chained: the words of the library quote addresses with their queries.
-            phrase = sources.network_phrase(error) or type(error).__name__
+            phrase = obtain.network_phrase(error) or type(error).__name__
             final = isinstance(error, requests.exceptions.SSLError) and "certificate" in phrase
         if final:
             raise RegistryError(
                 f"{shown(address)}: {phrase}",
                 cure="name its authority in SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
             )
-        raise Passing(f"{shown(address)}: {phrase}")
+        raise TransientError(f"{shown(address)}: {phrase}")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, urljoin
 
-from build import log
+from build.core import log
 from build.registry.auth import Session
-from build.registry.transport import Answer, Passing, RegistryError
+from build.registry.transport import Answer, RegistryError, TransientError
 
 OCTETS = "application/octet-stream"
 FORGOTTEN = {400, 404, 416}
@@ -41,7 +41,7 @@ class Upload:
         """Send the blob, in chunks if it is larger than `chunk` bytes; returns `sent`.
 
         With `mount_from`, a repository of the same registry, that is asked for it first; if it has
-        it the return value is `mounted`. Raises Passing if the upload has to begin again.
+        it the return value is `mounted`. Raises TransientError if the upload has to begin again.
         """
         address, scope = f"{self._path}/blobs/uploads/", self._scope
         if mount_from:
@@ -74,16 +74,16 @@ class Upload:
                 answer = self._send("PATCH", self._where, self._source[self._done : end], ranges)
                 self._session.expect(answer, 202, "sending a chunk")
                 faults = 0
-            except Passing as fault:
+            except TransientError as fault:
                 faults += 1
                 answer = self._status(fault, faults)
             self._go_on(answer)
             self._done = self._arrived(answer)
             if not before <= self._done <= end:
-                raise Passing(f"the registry has {self._done} bytes of {end}")
+                raise TransientError(f"the registry has {self._done} bytes of {end}")
             self._advance(self._done - before)
 
-    def _status(self, fault: Passing, faults: int) -> Answer:
+    def _status(self, fault: TransientError, faults: int) -> Answer:
         """After a fault of a chunk, ask how much has arrived; gives up after a few in a row."""
         if faults > CHUNK_FAULTS:
             raise fault
@@ -98,7 +98,7 @@ class Upload:
         headers = {"Content-Type": OCTETS, **more}
         answer = self._session.send(method, where, self._scope, headers=headers, body=body)
         if answer.status in FORGOTTEN:
-            raise Passing(f"the upload was not accepted: HTTP {answer.status}")
+            raise TransientError(f"the upload was not accepted: HTTP {answer.status}")
         return answer
 
     def _go_on(self, answer: Answer) -> None:

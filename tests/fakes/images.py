@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from build import cache, digest, image, rootfs, targets
-from build.artifacts import Artifact, Rootfs
-from build.targets import Target
-from build.version import parse_release
+from build.config import targets
+from build.config.targets import Target
+from build.core import cache, digest
+from build.core.artifacts import Artifact, Rootfs
+from build.core.version import parse_release
+from build.image import oci, rootfs
 from fakes.elf import elf
 
 APPLETS = ["ash", "cat", "ls", "sh"]
@@ -36,6 +38,6 @@ def images(folder: Path, release: str = "", more: bytes = b"") -> dict[str, cach
     """Assemble the dummy image of every platform in the test's cache."""
     wanted = parse_release(release) if release else RELEASE
     return {
-        target.name: image.assemble(target, files(folder, target, more), wanted, EPOCH)
+        target.name: oci.assemble(target, files(folder, target, more), wanted, EPOCH)
         for target in targets.targets().values()
     }

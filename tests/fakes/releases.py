@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from build import layout, targets, verify
+from build.config import targets
+from build.core.version import Release, parse_release
+from build.gates import runtime
+from build.gates.runtime import Record, Verdict
+from build.image import dist
 from build.lab.canaries import CANARIES
-from build.verify import Record, Verdict
-from build.version import Release, parse_release
 from fakes import images
 
 
@@ -35,7 +37,7 @@ def make(folder: Path, tag: str, *names: str) -> Made:
         made = images.images(folder / tag, tag, random.Random(tag).randbytes(4000))
         made = {name: made[name] for name in names or made}
         release, every = parse_release(tag), {name: targets.target(name) for name in made}
-        record, _ = layout.write(made, every, release, lambda *_: None, whole=True)
+        record, _ = dist.write(made, every, release, lambda *_: None, whole=True)
     manifests = {name: entry.facts["manifest"]["digest"] for name, entry in made.items()}
     return Made(release, folder / tag / "oci", record["oci"]["index"], manifests)
 
@@ -45,9 +47,9 @@ def passed(made: Made) -> None:
     for name, of in made.manifests.items():
         kind = "kernel" if name == "amd64" else "user"
         verdicts = tuple(Verdict(canary, True, 0.1, "seen") for canary in CANARIES)
-        wanted = {canary.name for canary in verify.wanted_for(kind)}
+        wanted = {canary.name for canary in runtime.wanted_for(kind)}
         verdicts = tuple(verdict for verdict in verdicts if verdict.name in wanted)
-        verify.write(Record(name, of, verify.gate_identity(), kind, 0.0, 1.0, {}, verdicts))
+        runtime.write(Record(name, of, runtime.gate_identity(), kind, 0.0, 1.0, {}, verdicts))
 
 
 def blobs(made: Made) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from build import router as renderer
+from build.router import render as renderer
 from tests.routeros.lang.values import to_str
 from tests.routeros.model import Image, Registry, Router
 from tests.routeros.model.fetch import Transport

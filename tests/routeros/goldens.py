@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from build import router
+from build.router import render
 
 ROOT = Path(__file__).parents[2] / "routeros"
 
 
 def main() -> None:
     """Render the universal scripts with the default values into ``routeros/``."""
-    for name, text in router.render_all(ROOT / "templates").items():
+    for name, text in render.render_all(ROOT / "templates").items():
         (ROOT / name).write_text(text, encoding="utf-8")
 
 

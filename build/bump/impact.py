@@ -1,0 +1,84 @@
+"""What another version of a pin does to us: features, Go modules, patches, what is left to do."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from build.bump import changes
+from build.config import features
+from build.config.pins import Pin
+from build.core import paths
+from build.core.errors import BuildFailed
+from build.golang import linker, modules, overlay
+from build.sources import obtain
+from build.sources.archives import patch_files
+
+FEATURES = "feature/featuretags/featuretags.go"
+
+
+@dataclass
+class Impact:
+    """The features and Go modules of Tailscale that differ, and what a person has to do."""
+
+    features: list[changes.FeatureChange] = field(default_factory=list)
+    modules: list[changes.ModuleChange] = field(default_factory=list)
+    todo: list[str] = field(default_factory=list)
+
+
+def of(before: Pin, after: Pin, go: str) -> Impact:
+    """Compare two pins whose files can be had; `go` is the version of the pinned toolchain.
+
+    Raises SourceError or BuildFailed if one of them cannot be read.
+    """
+    found = Impact()
+    if after.name == "tailscale":
+        _compare_tailscale(found, before, after, go)
+    found.todo += _faults_of_patches(after)
+    found.todo.append(f"see whether `why` of the pin still holds: {after.why}")
+    return found
+
+
+def _compare_tailscale(found: Impact, before: Pin, after: Pin, go: str) -> None:
+    old, new = obtain.fetch(before), obtain.fetch(after)
+    had, has = (features.parse_graph(_in_zip(path, FEATURES)) for path in (old, new))
+    required, requires = (changes.parse_go_mod(_in_zip(path, "go.mod")) for path in (old, new))
+    verdicts = features.load_verdicts()
+    found.features = changes.of_features(had, has, verdicts)
+    found.modules = changes.of_modules(required, requires, modules.folders())
+    found.todo += [
+        f"build/data/features.toml: {line}"
+        for line in changes.undecided(has, verdicts, after.version)
+    ]
+    if changes.is_newer(requires.go, go):
+        found.todo.append(
+            f"it asks for Go {requires.go}, pinned is {go}: `invoke bump go {requires.go}`"
+        )
+    found.todo += [
+        f"patches/modules/{row.module} was made for {row.before}: see whether it still applies"
+        for row in found.modules
+        if row.ours
+    ]
+
+
+def _in_zip(path: Path, name: str) -> str:
+    """Return a text file out of a module zip, whose names start with `<module>@<version>/`."""
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            (full,) = [n for n in bundle.namelist() if n.partition("/")[2] == name]
+            return bundle.read(full).decode()
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise BuildFailed(f"{path.name} has no {name}", why=str(error)) from error
+
+
+def _faults_of_patches(after: Pin) -> list[str]:
+    """Return which of our patches no longer fit the new sources."""
+    try:
+        if patch_files(paths.PATCHES / after.name):
+            obtain.tree(after)
+        if after.name == "go":
+            overlay.check_known(obtain.tree(after).data, linker.FOLDER)
+    except BuildFailed as error:
+        return [f"{error.what}: {error.why}"]
+    return []

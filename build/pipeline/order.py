@@ -1,0 +1,324 @@
+"""The order of the stages, for one platform or all: the only module that knows every stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from build.config import tools
+from build.config.pins import Pin, pin, pins
+from build.config.targets import Target, targets
+from build.core import cache, command, log
+from build.core.artifacts import Artifact, Rootfs
+from build.core.errors import UserError
+from build.core.version import Release
+from build.gates import audit, size
+from build.golang import linker, modules, tailscale
+from build.golang.gotool import Go
+from build.image import buildx, dist, engine, oci, rootfs
+from build.native import busybox, compress
+from build.sbom import document
+from build.sources import obtain
+
+ASSEMBLERS = ("oci", "buildx")
+"""Who writes the layout of all platforms: this project, or docker buildx."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to build: platforms, release, way to compress; `whole` asks for the one index of all.
+
+    `assembler`, one of ASSEMBLERS, makes that index. `offline` forbids the network, `check_size`
+    makes an exceeded budget an error; without `products` nothing is written to dist/.
+    """
+
+    targets: Sequence[Target]
+    release: Release
+    compress: str = "upx"
+    offline: bool = False
+    whole: bool = False
+    check_size: bool = True
+    assembler: str = "oci"
+    products: bool = True
+
+
+@dataclass
+class Result:
+    """What was built: sizes, images, bills of materials and products.
+
+    `ran` names the stages that were not cached.
+    """
+
+    measures: list[size.Measure] = field(default_factory=list)
+    images: dict[str, cache.Entry] = field(default_factory=dict)
+    rootfs: dict[str, Rootfs] = field(default_factory=dict)
+    bills: dict[str, cache.Entry] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+    written: list[str] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def release_of(tag_revision: int = 0) -> Release:
+    """Return the release for the pinned Tailscale; revision 0 is a build nobody released."""
+    return Release(Version(pin("tailscale").version), tag_revision)
+
+
+def _trees(offline: bool) -> Callable[[Pin], cache.Entry]:
+    return lambda wanted: obtain.tree(wanted, offline=offline)
+
+
+def go_command(offline: bool = False) -> Go:
+    """Return the go command and sources that the repository pins."""
+    return Go(pin("tailscale"), pin("go"), _trees(offline), offline)
+
+
+def lean_linker(go: Go) -> tailscale.Linker:
+    """Return the linker without line tables, for the Go stage."""
+    return tailscale.Linker(linker.identity(go), lambda: linker.build(go))
+
+
+def build(request: Request) -> Result:
+    """Build, audit and measure the requested images and bring dist/ up to date.
+
+    An object of the cache that turns out damaged is thrown away and made again. Raises the errors
+    of the stages, and GateFailed if an image is wrong or too large.
+    """
+    start = time.monotonic()
+    tools.require()
+    _check_assembler(request)
+    cache.sweep()
+    mended: set[Path] = set()
+    while True:
+        try:
+            result = _build_once(request)
+            break
+        except cache.Damaged as error:
+            if error.folder in mended:
+                raise
+            mended.add(error.folder)
+            log.warn(f"{error}; it is made again")
+            cache.discard_folder(error.folder)
+    result.seconds = time.monotonic() - start
+    if request.check_size:
+        size.require(result.measures)
+    return result
+
+
+def _check_assembler(request: Request) -> None:
+    """Raise UserError before minutes of compiling if the assembler cannot work."""
+    if request.assembler not in ASSEMBLERS:
+        raise UserError(
+            f"'{request.assembler}' is not an assembler", cure=f"one of: {', '.join(ASSEMBLERS)}"
+        )
+    # Where it worked before, the engine is asked only if there is something to assemble.
+    if request.assembler == "buildx" and buildx.PRODUCT not in dist.read_record():
+        engine.require()
+
+
+def _build_once(request: Request) -> Result:
+    result = Result()
+    go = go_command(request.offline)
+    made, compiled = _compile_all(go, request, result)
+    history = size.recorded()
+    beside: dict[str, tuple[str, Artifact]] = {}
+    for target in request.targets:
+        binaries, applets = made[target.name]
+        files = rootfs.collect(binaries, applets)
+        epoch = pin("tailscale").epoch
+        entry = oci.assemble(target, files, request.release, epoch)
+        result.ran += [] if entry.hit else [f"image {target.name}"]
+        result.rootfs[target.name] = files
+        result.images[target.name] = entry
+        result.measures += size.measure(target, files, history)
+        if request.products:
+            beside |= _beside(go, request, result, target, compiled[target.name])
+    if not request.products:
+        return result
+    chosen = {target.name: target for target in request.targets}
+    check: dist.Check = _audit
+    assembler = None
+    if request.assembler == "buildx":
+        check, assembler = _by_buildx(
+            buildx.Job(chosen, result.rootfs, request.release, pin("tailscale").epoch)
+        )
+    result.record, result.written = dist.write(
+        result.images,
+        chosen,
+        request.release,
+        check,
+        whole=request.whole,
+        beside=beside,
+        assembler=assembler,
+    )
+    result.ran += ["buildx all"] if buildx.PRODUCT in result.written else []
+    return result
+
+
+def _by_buildx(job: buildx.Job) -> tuple[dist.Check, dist.Assembler]:
+    """Return who assembles by buildx, and the gate that also compares with our own assembler."""
+
+    def check(path: Path, chosen: dict[str, Target]) -> None:
+        _audit(path, chosen)
+        if path.name == buildx.PRODUCT:
+            audit.require(buildx.faults(job, path), path.name)
+
+    def write(folder: Path) -> dict[str, Any]:
+        return buildx.assemble(job, folder)
+
+    return check, dist.Assembler(buildx.PRODUCT, job.made_from(), write)
+
+
+def _beside(
+    go: Go, request: Request, result: Result, target: Target, program: cache.Entry
+) -> dict[str, tuple[str, Artifact]]:
+    """Return the files that go with a platform's image: symbols and bill of materials."""
+    subject = document.Subject(
+        name=oci.REPOSITORY,
+        tag=request.release.tag,
+        target=target,
+        manifest=result.images[target.name].facts["manifest"],
+        epoch=pin("tailscale").epoch,
+        binary=program.artifact("tailscale.combined"),
+        files=result.rootfs[target.name],
+        packed=request.compress == "upx",
+    )
+    bill = result.bills[target.name] = _noted(document.build(go, subject), result, target)
+    long = str(program.facts["long"])
+    return {
+        dist.symbols_name(target.name, long): (target.name, program.artifact(tailscale.SYMBOLS)),
+        dist.bill_name(target.name, long): (target.name, bill.artifact(document.FILE)),
+    }
+
+
+def _audit(path: Path, chosen: dict[str, Target]) -> None:
+    """The gate that every product passes before it gets its name in dist/."""
+    if path.is_dir():
+        audit.require(audit.layout_faults(path, chosen), path.name)
+    else:
+        (target,) = chosen.values()
+        audit.require(audit.archive_faults(path, target), path.name)
+
+
+Made = dict[str, tuple[dict[str, Artifact], list[str]]]
+
+
+def _compile_all(go: Go, request: Request, result: Result) -> tuple[Made, dict[str, cache.Entry]]:
+    """Run the stages that make binaries, side by side where they use different things.
+
+    Returns what goes into each image, and the objects of the Go stage.
+
+    One lane for the go command (it uses every core itself), one for make, one for UPX (one core).
+    """
+    trees = go.trees
+    lean = lean_linker(go)
+    upx_pins = pin("upx"), pin("cmake"), pin("zig")
+    verified: list[bool] = []
+    with _lanes("go", "make", "pack") as (go_lane, make_lane, pack_lane):
+
+        def compile_go(target: Target) -> cache.Entry:
+            entry = tailscale.build(go, target, request.release, linker=lean, before=check_modules)
+            if not entry.hit:
+                audit.check_binary(entry.data / "tailscale.combined", target, go=True)
+            return _noted(entry, result, target)
+
+        def check_modules() -> None:
+            if not verified:
+                with cache.scratch() as scratch, log.step("all", "check Go modules"):
+                    tailscale.verify_modules(go, scratch)
+                verified.append(True)
+
+        def compile_c(target: Target) -> cache.Entry:
+            entry = busybox.build(target, pin("busybox"), pin("zig"), trees)
+            if not entry.hit:
+                audit.check_binary(entry.data / "busybox", target, go=False)
+            return _noted(entry, result, target)
+
+        def pack(made: Future[cache.Entry], name: str, target: Target) -> cache.Entry:
+            binary = made.result().artifact(name)
+            identity = compress.identity(*upx_pins)
+            entry = compress.compress(binary, target.name, request.compress, upx.result, identity)
+            return _noted(entry, result, target)
+
+        def make_upx() -> cache.Entry:
+            return compress.build_upx(*upx_pins, trees)
+
+        compiled = {t.name: go_lane.submit(compile_go, t) for t in request.targets}
+        upx = make_lane.submit(make_upx)
+        shells = {t.name: make_lane.submit(compile_c, t) for t in request.targets}
+        packed = {}
+        for target in request.targets:
+            name = target.name
+            packed[name] = {
+                "busybox": pack_lane.submit(pack, shells[name], "busybox", target),
+                "tailscale.combined": pack_lane.submit(
+                    pack, compiled[name], "tailscale.combined", target
+                ),
+            }
+        everything: list[Future[cache.Entry]] = [*compiled.values(), upx, *shells.values()]
+        everything += [future for pair in packed.values() for future in pair.values()]
+        _all_done(everything)
+        binaries = {
+            name: (
+                {part: future.result().artifact(part) for part, future in pair.items()},
+                list(shells[name].result().facts["applets"]),
+            )
+            for name, pair in packed.items()
+        }
+        return binaries, {name: future.result() for name, future in compiled.items()}
+
+
+def _noted(entry: cache.Entry, result: Result, target: Target) -> cache.Entry:
+    if not entry.hit:
+        result.ran.append(f"{entry.stage} {target.name}")
+    return entry
+
+
+def _all_done(futures: list[Future[cache.Entry]]) -> None:
+    """Wait for all; raise the first failure as soon as it happens."""
+    waiting = set(futures)
+    while waiting:
+        # A short timeout lets Ctrl-C be seen at once on every Python.
+        done, waiting = wait(waiting, timeout=0.2, return_when="FIRST_EXCEPTION")
+        for future in done:
+            future.result()
+
+
+@contextmanager
+def _lanes(*names: str) -> Iterator[list[ThreadPoolExecutor]]:
+    """Yield one single-thread executor per name; a failure ends what runs in all of them."""
+    lanes = [ThreadPoolExecutor(1, name) for name in names]
+    try:
+        yield lanes
+    except BaseException:
+        for lane in lanes:
+            lane.shutdown(wait=False, cancel_futures=True)
+        command.stop_all()
+        raise
+    finally:
+        for lane in lanes:
+            lane.shutdown(wait=True)
+        command.resume()
+
+
+def fetch(offline: bool = False) -> list[Pin]:
+    """Download and unpack every pin, and the Go modules of every platform."""
+    for wanted in pins().values():
+        obtain.tree(wanted, offline=offline)
+    go = go_command()
+    modules.source(go)
+    with cache.scratch() as scratch:
+        for target in targets().values():
+            with log.step(target.name, "Go modules"):
+                tailscale.fetch_modules(go, target, scratch)
+        with log.step("all", "check Go modules"):
+            # Reads the go.mod of every module in the graph, which an offline build then finds.
+            tailscale.verify_modules(go, scratch)
+    return list(pins().values())

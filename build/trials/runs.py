@@ -1,0 +1,187 @@
+"""Images to the runtime gate: builds what it needs, runs it, and shows that it has teeth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from build.config import features, tools
+from build.config.targets import Target, target
+from build.core import cache, digest, log
+from build.core.errors import BuildFailed, GateFailed, UserError
+from build.core.paths import dist_dir
+from build.gates import figures, runtime
+from build.gates.runtime import Bite, Record
+from build.golang import tailscale
+from build.image import bundle
+from build.image.bundle import Bundle
+from build.lab import measuring, servers
+from build.lab.canaries import CANARIES
+from build.lab.controls import BREAKAGES, Breakage
+from build.lab.world import laboratory, populate
+from build.pipeline import order, variants
+
+BINARY = "usr/local/bin/tailscale.combined"
+PEERS = "amd64"
+"""Platform of the peers: what the laboratory's machine runs itself."""
+
+
+def program(offline: bool = False) -> Path:
+    """Return the laboratory's own binary, `mt-lab`."""
+    cache.prepare()
+    made = servers.build(order.go_command(offline))
+    return cache.checked(made.artifact("mt-lab"))
+
+
+def images(chosen: Sequence[Target], offline: bool = False) -> dict[str, Bundle]:
+    """Build the images of these platforms through the cache and return them from dist/."""
+    request = order.Request(list(chosen), order.release_of(), offline=offline, check_size=False)
+    order.build(request)
+    return {one.name: bundle.read(dist_dir() / f"oci-{one.name}", one) for one in chosen}
+
+
+def run(
+    chosen: Sequence[Target],
+    names: Sequence[str] = (),
+    layout: Path | None = None,
+    offline: bool = False,
+) -> list[Record]:
+    """Run the gate for these platforms, one after the other, and return their records.
+
+    `layout` is an OCI layout to take the images from instead of building them. The record of a
+    run of all canaries is kept in dist/.
+    """
+    tools.require()
+    runtime.require_machine(chosen)
+    wanted = {one.name: one for one in [*chosen, target(PEERS)]}
+    if layout:
+        found = {one.name: bundle.read(layout, one) for one in chosen}
+        if PEERS not in found:
+            found |= images([wanted[PEERS]], offline)
+    else:
+        found = images(list(wanted.values()), offline)
+    mt_lab = program(offline)
+    records = []
+    for one in chosen:
+        record = runtime.verify(one, found[one.name], found[PEERS], mt_lab, names)
+        if not names:
+            runtime.write(record)
+        records.append(record)
+    return records
+
+
+def check(records: Sequence[Record], *, whole: bool) -> None:
+    """Raise GateFailed naming every canary that did not pass; `whole` wants all to have run."""
+    wrong = [f"{r.target}: {v.name}" for r in records for v in r.canaries if not v.ok]
+    if not wrong and whole:
+        wrong = [f"{r.target}: a canary was not run" for r in records if not r.ok]
+    if wrong:
+        raise GateFailed(
+            "the runtime gate is not passed",
+            why=", ".join(wrong),
+            cure="the table says what was seen; logs of servers and containers are in work/lab/",
+        )
+
+
+def _broken(image: Bundle, breakage: Breakage, one: Target) -> Bundle:
+    if breakage.tags or breakage.features:
+        go = order.go_command()
+        recipe = replace(tailscale.OURS, name=breakage.name, tags=breakage.tags)
+        if breakage.features:
+            verdicts = features.load_verdicts()
+            ours = features.resolve(tailscale.graph(go), verdicts, go.tailscale.version).included
+            recipe = replace(recipe, features=tuple(sorted({*ours, *breakage.features})))
+        linker = order.lean_linker(go)
+        made = tailscale.build(go, one, order.release_of(), recipe, linker)
+        binary = cache.checked(made.artifact("tailscale.combined")).read_bytes()
+        image = image.changed({BINARY: binary})
+    script = image.entrypoint
+    for line, other in breakage.entrypoint.items():
+        if script.split("\n").count(line) != 1:
+            raise BuildFailed(
+                f"the breakage {breakage.name} does not fit the entrypoint",
+                why=f"it has not exactly one line '{line}'",
+            )
+        script = script.replace(line, other)
+    if breakage.entrypoint:
+        image = image.changed({image.config["Entrypoint"][0].lstrip("/"): script.encode()})
+    return image
+
+
+def teeth(names: Sequence[str] = (), offline: bool = False) -> list[Bite]:
+    """Run each canary where it must fail (`names`: only these breakages).
+
+    Raises UserError for an unknown name, BuildFailed for a canary that no breakage bites.
+    """
+    one = target(PEERS)
+    tools.require()
+    runtime.require_machine([one])
+    if unknown := set(names) - {breakage.name for breakage in BREAKAGES}:
+        known = ", ".join(breakage.name for breakage in BREAKAGES)
+        raise UserError(f"no breakage called {', '.join(sorted(unknown))}", cure=f"one of {known}")
+    bitten = {name for breakage in BREAKAGES for name in breakage.fails}
+    if bitten != CANARIES.keys():
+        differing = ", ".join(sorted(bitten ^ CANARIES.keys()))
+        raise BuildFailed(f"canaries and breakages do not match: {differing}")
+    image = images([one], offline)[one.name]
+    mt_lab = program(offline)
+    bites = []
+    for breakage in BREAKAGES:
+        if names and breakage.name not in names:
+            continue
+        broken = _broken(image, breakage, one)
+        with log.step("teeth", breakage.name):
+            bites.append(_bite(breakage, broken, image, mt_lab))
+    return bites
+
+
+def _bite(breakage: Breakage, broken: Bundle, peers: Bundle, mt_lab: Path) -> Bite:
+    logs = runtime.logs_of(breakage.name)
+    with laboratory(mt_lab, logs, broken, peers, **breakage.options) as world:
+        for name, value in breakage.world.items():
+            setattr(world, name, value)
+        populate(world)
+        rules = "".join(f"nft insert rule inet lab passing '{r}'\n" for r in breakage.rules)
+        world.lab.shell(rules, "router")
+        chosen = [canary for canary in CANARIES.values() if canary.name in breakage.fails]
+        return Bite(breakage, tuple(runtime.run(world, chosen, breakage.name)))
+
+
+def measure(
+    rounds: int, size: int, layout: Path | None = None, offline: bool = False
+) -> figures.Result:
+    """Measure the image against the same with upstream's binary, and keep the result in dist/.
+
+    `size` is in bytes, each way, each of the `rounds`. Raises UserError if one of them is not
+    positive or the machine lacks something, BuildFailed if a measurement would say nothing.
+    """
+    if rounds < 1 or size < 1 << 20:
+        raise UserError("a measurement takes at least one round of one MiB")
+    one = target(PEERS)
+    tools.require()
+    runtime.require_machine([one])
+    image = bundle.read(layout, one) if layout else images([one], offline)[one.name]
+    mt_lab = program(offline)
+    _, packed = variants.build(one, tailscale.UPSTREAM)
+    theirs = cache.checked(packed).read_bytes()
+    sides = (
+        measuring.Side(figures.OURS, image, digest.of_bytes(image.file(BINARY))),
+        measuring.Side(figures.UPSTREAM, image.changed({BINARY: theirs}), packed.sha256),
+    )
+    at, began = time.time(), time.monotonic()
+    # Two measurements at once on a machine measure each other.
+    with cache.locked("figures", "a measurement"), log.step(one.name, "figures"):
+        samples = measuring.measure(mt_lab, runtime.logs_of("figures"), sides, image, rounds, size)
+    result = figures.Result(
+        release=order.release_of().tag,
+        image=image.digest,
+        binaries={side.name: side.binary for side in sides},
+        bytes=size,
+        at=at,
+        seconds=round(time.monotonic() - began, 1),
+        samples=tuple(samples),
+    )
+    figures.write(result)
+    return result

@@ -1,0 +1,48 @@
+"""Sizes and canaries as Markdown, for the comment on a pull request and for release notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from build.gates import runtime, size
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; a column whose name starts with > is right-aligned."""
+    head = [name.removeprefix(">") for name in columns]
+    rule = ["--:" if name.startswith(">") else "---" for name in columns]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *cells)) + "\n"
+
+
+def sizes(measures: Sequence[size.Measure]) -> str:
+    """Return the table of extracted sizes with budgets and the change since the last release."""
+    last = size.last_release(size.recorded()) or "last release"
+    rows = [
+        (
+            row.target,
+            row.component,
+            f"{row.size:,}",
+            f"{row.size / row.budget:.1%}{' **over**' if row.over else ''}" if row.budget else "",
+            f"{row.size - row.before:+,}" if row.before else "",
+        )
+        for row in measures
+    ]
+    return table(("platform", "component", ">bytes", ">of budget", f">since {last}"), rows)
+
+
+def gates(records: Sequence[runtime.Record]) -> str:
+    """Return what the runtime gate said of each platform; what failed is named."""
+    rows = []
+    for record in records:
+        failed = [verdict.name for verdict in record.canaries if not verdict.ok]
+        passed = f"{len(record.canaries) - len(failed)} of {len(record.canaries)}"
+        rows.append((record.target, passed, ", ".join(failed), f"`{record.image}`"))
+    return table(("platform", "canaries passed", "failed", "image"), rows)
+
+
+def summary(tag: str, measures: Sequence[size.Measure], records: Sequence[runtime.Record]) -> str:
+    """Return the whole report of a build."""
+    parts = [f"## {tag}: extracted sizes", sizes(measures), "## Runtime gate"]
+    parts.append(gates(records) if records else "It has not run on these images.\n")
+    return "\n".join(parts)

@@ -1,0 +1,133 @@
+"""dist/report.html: where the bytes are and how sizes went over the releases, as pictures."""
+
+from __future__ import annotations
+
+import html
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from build.core.version import parse_release
+from build.gates import figures, size
+from build.gates.weigh import Weight
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>body {{ font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em }}
+table {{ border-collapse: collapse }} td, th {{ padding: .2em .8em; border: 1px solid #ccc }}
+td + td {{ text-align: right }} figure {{ margin: 1em 0 }}</style></head>
+<body><h1>{title}</h1>
+{body}
+</body></html>
+"""
+
+
+def _pygal() -> Any:
+    """Return pygal, whose import costs 100 ms that a command without pictures need not pay.
+
+    It leaves a finder for its plugins in Python's import system, which has not the form that newer
+    Pythons want and makes each later import warn; no plugin is used here.
+    """
+    import pygal
+
+    sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "PluginImportFixer"]
+    return pygal
+
+
+def _svg(chart: Any) -> str:
+    # Without its script the picture needs nothing from elsewhere.
+    return f"<figure>{chart.render(is_unicode=True)}</figure>"
+
+
+def _config(title: str, height: int) -> dict[str, object]:
+    from pygal.style import CleanStyle
+
+    return {
+        "title": title,
+        "js": [],
+        "style": CleanStyle,
+        "width": 1100,
+        "height": height,
+        "disable_xml_declaration": True,
+        "explicit_size": False,
+    }
+
+
+def treemap(title: str, weights: Sequence[Weight]) -> str:
+    """Return an SVG treemap of packages, grouped by the start of their path, in bytes."""
+    groups: dict[str, list[dict[str, object]]] = defaultdict(list)
+    for weight in weights:
+        parts = weight.name.split("/")
+        group = parts[0] if "." in parts[0] or weight.name.startswith("(") else "standard library"
+        groups["tables" if weight.name.startswith("(") else group].append(
+            {"value": weight.compressed, "label": f"{weight.name} {weight.compressed:,} B"}
+        )
+    chart = _pygal().Treemap(**_config(title, 700))
+    for group, cells in sorted(groups.items(), key=lambda item: -sum(c["value"] for c in item[1])):  # type: ignore[misc]
+        chart.add(group, cells)
+    return _svg(chart)
+
+
+def trend(history: size.Recorded, component: str) -> str:
+    """Return an SVG line chart of a component's size over the recorded releases, in bytes."""
+    tags = sorted(history, key=parse_release)
+    chart = _pygal().Line(**_config(f"{component} over the releases", 400))
+    chart.x_labels = tags
+    for target in sorted({name for tag in tags for name in history[tag]}):
+        chart.add(target, [history[tag].get(target, {}).get(component) for tag in tags])
+    return _svg(chart)
+
+
+def bars(title: str, rows: Mapping[str, int]) -> str:
+    """Return an SVG bar chart of {name: bytes}, largest first."""
+    chart = _pygal().HorizontalBar(**_config(title, 200 + 22 * len(rows)), show_legend=False)
+    ordered = sorted(rows.items(), key=lambda row: row[1])
+    chart.x_labels = [name for name, _ in ordered]
+    chart.add("bytes", [value for _, value in ordered])
+    return _svg(chart)
+
+
+def ratios(result: figures.Result) -> str:
+    """Return an SVG of ours/upstream's per figure and round: a dot each, 1 is the same."""
+    rows = [row for row in figures.LIST if row.name in result.ratios]
+    config = _config("Ours divided by upstream's, each round", 560)
+    chart = _pygal().Line(**config, stroke=False, x_label_rotation=30, dots_size=4)
+    chart.x_labels = [f"{row.title} ({row.unit})" if row.unit else row.title for row in rows]
+    for number in range(result.rounds):
+        pairs = [result.pairs(row.name) for row in rows]
+        values = [found[number] if number < len(found) else None for found in pairs]
+        chart.add(f"round {number + 1}", values)
+    chart.add("median", [result.ratios[row.name] for row in rows], dots_size=7)
+    return _svg(chart)
+
+
+def figure_trend(history: figures.Recorded, result: figures.Result) -> str:
+    """Return an SVG of the gated figures over the recorded releases and now, the first being 1."""
+    tags = sorted(history, key=parse_release)
+    chart = _pygal().Line(**_config("Gated figures over the releases, the first is 1", 450))
+    chart.x_labels = [*tags, "now"]
+    for row in figures.LIST:
+        values = [(history[tag]).get(row.name) for tag in tags] + [result.gated.get(row.name)]
+        first = next((value for value in values if value), None)
+        if row.gate and first:
+            chart.add(row.title, [value and value / first for value in values])
+    return _svg(chart)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return an HTML table."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    lines = [
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    ]
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def write(path: Path, title: str, parts: Sequence[str]) -> None:
+    """Write the page, by a temporary name and a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".tmp")
+    fresh.write_text(_PAGE.format(title=html.escape(title), body="\n".join(parts)))
+    fresh.rename(path)

@@ -1,0 +1,245 @@
+"""Results for people: tables of sizes, features, pins, findings, and what is in an image."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tarfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from build.bump import changes
+from build.config import features, tools
+from build.core import cache
+from build.core.digest import canonical_json
+from build.gates import figures, runtime, size, weigh
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON on standard output, for machines."""
+    sys.stdout.write(json.dumps(json.loads(canonical_json(value)), indent=2) + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on standard output; a column whose name starts with > is right-aligned."""
+    # Imported here: it costs 60 ms that a command without a table need not pay.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=title or None, title_justify="left")
+    for name in columns:
+        right = name.startswith(">")
+        drawn.add_column(name.removeprefix(">"), justify="right" if right else "left")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    width = None if sys.stdout.isatty() else 140
+    Console(width=width).print(drawn)
+
+
+def sizes(measures: Sequence[size.Measure], tag: str) -> None:
+    """Print the table of components with their share of the budget and change since a release."""
+    history = size.recorded()
+    last = size.last_release(history)
+    rows = []
+    for row in measures:
+        share = f"{row.size / row.budget:.1%}" if row.budget else ""
+        mark = " OVER" if row.over else ""
+        change = f"{row.size - row.before:+,}" if row.before else ""
+        rows.append(
+            (row.target, row.component, f"{row.size:,}", share + mark, change, row.sha256[:16])
+        )
+    since = f">since {last}" if last else ">since last release"
+    table(
+        f"Extracted sizes, {tag}",
+        ("platform", "component", ">bytes", ">of budget", since, "sha256"),
+        rows,
+    )
+
+
+def size_rows(measures: Sequence[size.Measure]) -> list[dict[str, Any]]:
+    """Return the same as rows for JSON."""
+    return [vars(row) | {"over": row.over} for row in measures]
+
+
+def feature_table(resolution: features.Resolution, version: str) -> None:
+    """Print each upstream feature: in or out, what pulled it in, why."""
+    rows = [
+        (row.name, "in" if row.included else "out", ", ".join(row.pulled_by), row.reason)
+        for row in sorted(resolution.rows, key=lambda row: (not row.included, row.name))
+    ]
+    count = len(resolution.included)
+    title = f"Tailscale {version}: {count} of {len(rows)} features are in"
+    table(title, ("feature", "", "needed by", "why"), rows)
+
+
+def feature_changes(rows: Sequence[changes.FeatureChange]) -> None:
+    """Print which features differ between two Tailscale versions and what we said of each."""
+    shown = []
+    for row in rows:
+        needs = ", ".join(row.deps)
+        if row.change == "deps":
+            needs = f"{', '.join(row.deps_before) or 'nothing'} -> {needs or 'nothing'}"
+        shown.append((row.name, row.change, needs, row.verdict, row.reason or row.desc))
+    table("Features that differ", ("feature", "", "needs", "verdict", "why"), shown)
+
+
+def module_changes(rows: Sequence[changes.ModuleChange]) -> None:
+    """Print which Go modules differ that Tailscale itself requires, or that we patch."""
+    shown = [
+        (
+            row.module,
+            row.before or "none",
+            row.after or "none",
+            "we patch it" if row.ours else "",
+        )
+        for row in rows
+        if row.ours or not row.indirect
+    ]
+    table("Go modules that differ", ("module", "before", "after", ""), shown)
+
+
+def size_changes(measures: Sequence[size.Measure], title: str) -> None:
+    """Print sizes before and after a change; the measures carry both."""
+    rows = [
+        (
+            row.target,
+            row.component,
+            f"{row.before:,}" if row.before else "",
+            f"{row.size:,}",
+            f"{row.size - row.before:+,}" if row.before else "",
+            f"{row.size / row.budget:.1%}" if row.budget else "",
+        )
+        for row in measures
+    ]
+    table(title, ("platform", "component", ">before", ">after", ">change", ">of budget"), rows)
+
+
+def weight_table(weights: Sequence[weigh.Weight], by: str, target: str) -> None:
+    """Print the parts of a binary, those under a thousandth together."""
+    total = sum(weight.compressed for weight in weights) or 1
+    shown = [weight for weight in weights if weight.compressed * 1000 >= total]
+    rest = [weight for weight in weights if weight.compressed * 1000 < total]
+    if rest:
+        raw, packed = sum(w.raw for w in rest), sum(w.compressed for w in rest)
+        shown.append(weigh.Weight(f"({len(rest)} more)", raw, packed))
+    rows = [
+        (w.name, f"{w.raw:,}", f"{w.compressed:,}", f"{w.compressed / total:.1%}") for w in shown
+    ]
+    table(f"{target}, {total:,} B compressed", (by, ">raw", ">compressed", ">share"), rows)
+
+
+def cost_table(costs: Mapping[str, tuple[int, int, list[str]]], target: str) -> None:
+    """Print what each feature costs, dearest first."""
+    rows = [
+        (name, f"{raw:,}", f"{packed:,}", ", ".join(gone))
+        for name, (raw, packed, gone) in sorted(costs.items(), key=lambda item: -item[1][1])
+    ]
+    columns = ("feature", ">raw", ">compressed", "goes with it")
+    table(f"{target}: what leaving out a feature saves, bytes", columns, rows)
+
+
+def findings(found: Sequence[tools.Finding]) -> None:
+    """Print what the machine has and lacks."""
+    rows = [("✓" if row.ok else "✕", row.name, row.found, row.purpose, row.cure) for row in found]
+    table("What a build needs from this machine", ("", "what", "found", "for", "cure"), rows)
+
+
+def image_contents(entry: cache.Entry, *, as_json: bool) -> None:
+    """Print what is in one platform's image: digests, configuration, layers, files."""
+    blobs = {name.rsplit("/", 1)[-1]: entry.data / name for name in entry.files}
+    manifest_digest = entry.facts["manifest"]["digest"]
+    manifest = json.loads(blobs[manifest_digest.split(":")[1]].read_bytes())
+    config = json.loads(blobs[manifest["config"]["digest"].split(":")[1]].read_bytes())
+    files: list[dict[str, Any]] = []
+    with tarfile.open(entry.data / "archive.tar") as archive:
+        (name,) = [member.name for member in archive if member.name.endswith("/layer.tar")]
+        stream = archive.extractfile(name)
+        assert stream is not None
+        with tarfile.open(fileobj=io.BytesIO(stream.read())) as layer:
+            for member in layer:
+                files.append(
+                    {
+                        "path": "/" + member.name,
+                        "mode": f"{member.mode:04o}",
+                        "type": {b"5": "dir", b"2": "link"}.get(member.type, "file"),
+                        "size": member.size,
+                        "target": member.linkname,
+                    }
+                )
+    if as_json:
+        print_json(
+            {"digest": manifest_digest, "manifest": manifest, "config": config, "files": files}
+        )
+        return
+    image = entry.facts["manifest"]
+    print(f"manifest  {image['digest']}  {image['size']:,} B  {image['platform']}")
+    print(f"config    {manifest['config']['digest']}")
+    for part in manifest["layers"]:
+        print(f"layer     {part['digest']}  {part['size']:,} B compressed")
+    for key, value in config["config"].items():
+        print(f"{key:<10}{json.dumps(value)}")
+    rows = [
+        (
+            row["mode"],
+            row["type"],
+            f"{row['size']:,}" if row["type"] == "file" else "",
+            f"{row['path']} -> {row['target']}" if row["target"] else row["path"],
+        )
+        for row in files
+    ]
+    table("", ("mode", "type", ">bytes", "path"), rows)
+
+
+def canaries(record: runtime.Record) -> None:
+    """Print what each canary of a run saw."""
+    rows = [("✓" if v.ok else "✕", v.name, f"{v.seconds:.1f}", v.detail) for v in record.canaries]
+    passed = sum(verdict.ok for verdict in record.canaries)
+    title = f"{record.target} {record.image[:19]}: {passed} of {len(rows)} canaries passed"
+    title += f", {record.seconds:.0f} s, {record.tunnel} tunnel"
+    table(title, ("", "canary", ">s", "seen"), rows)
+    print("  ".join(f"{name}={value:g}" for name, value in record.figures.items()))
+
+
+def teeth(bites: Sequence[runtime.Bite]) -> None:
+    """Print canary x breakage: each cell says whether the canary failed there, as it must."""
+    rows = []
+    for bite in bites:
+        for verdict in bite.verdicts:
+            mark = "PASSES" if verdict.ok else "fails"
+            first = verdict.detail.split("NOT SO. ")[-1].split("\n")[0]
+            rows.append((bite.breakage.name, bite.breakage.what, verdict.name, mark, first))
+    table("Canaries where they must fail", ("breakage", "what", "canary", "", "says"), rows)
+
+
+def figure_rows(result: figures.Result, history: figures.Recorded) -> list[Sequence[str]]:
+    """Return title, unit, ours, upstream's, ratio, spread and change since the last release."""
+    before = history.get(figures.last_release(history), {})
+    medians, ratios, spreads, gated = result.medians, result.ratios, result.spreads, result.gated
+    rows: list[Sequence[str]] = []
+    for row in figures.LIST:
+        since = ""
+        if row.name in gated and row.name in before:
+            worse = figures.change(row, gated[row.name], before[row.name])
+            since = f"{abs(worse):.1%} {'worse' if worse > 0 else 'better'}"
+            since += " FAILS" if worse > figures.TOLERANCE else ""
+        digits = ",.0f" if row.unit in ("kB", "Mbit/s") else ".3f"
+        shown = result.best if row.more else medians
+        values = [format(shown[side][row.name], digits) for side in figures.SIDES]
+        ratio = f"{ratios[row.name]:.3f}" if row.name in ratios else ""
+        spread = f"±{spreads[row.name]:.3f}" if row.name in spreads else ""
+        rows.append((row.title, row.unit, *values, ratio, spread, since))
+    return rows
+
+
+FIGURE_COLUMNS = ("figure", "unit", ">ours", ">upstream's", ">ratio", ">spread", "since")
+
+
+def figure_table(result: figures.Result, history: figures.Recorded) -> None:
+    """Print a measurement: both sides (medians, throughput at best), ratios, the change."""
+    last = figures.last_release(history) or "last release"
+    columns = (*FIGURE_COLUMNS[:-1], f"since {last}")
+    title = f"{result.release} {result.image[:19]} against upstream's recipe, {result.rounds} "
+    title += f"rounds of {result.bytes >> 20} MiB each way, {result.seconds:.0f} s"
+    table(title, columns, figure_rows(result, history))
