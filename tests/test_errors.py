@@ -48,7 +48,12 @@ def exits(source: str) -> list[int]:
             and isinstance(node.value, ast.Name)
             and node.value.id in ("sys", "os")
         )
-        or (isinstance(node, ast.Name) and node.id in ("SystemExit", "exit", "quit"))
+        or (isinstance(node, ast.Name) and node.id == "SystemExit")
+        or (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("exit", "quit")
+        )
     ]
 
 
