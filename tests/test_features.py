@@ -192,11 +192,14 @@ def test_all_faults_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ('[feature.a]\nverdict = "in"\n', "feature.a needs verdict"),
-        ('[feature.a]\nreason = "x"\n', "feature.a needs verdict"),
-        ('[feature.a]\nverdict = "maybe"\nreason = "x"\n', "feature.a needs verdict"),
-        ('[feature.a]\nverdict = "out"\nreason = ""\n', "feature.a needs verdict"),
-        ('[[edge]]\nfrom = "a"\nto = "b"\n', "needs from, to and evidence"),
+        ('[feature.a]\nverdict = "in"\n', "feature.a.reason"),
+        ('[feature.a]\nreason = "x"\n', "feature.a.verdict"),
+        (
+            '[feature.a]\nverdict = "maybe"\nreason = "x"\n',
+            "wanted in or needed or out, got 'maybe'",
+        ),
+        ('[feature.a]\nverdict = "out"\nreason = ""\n', "feature.a.reason"),
+        ('[[edge]]\nfrom = "a"\nto = "b"\n', "edge[0].evidence"),
     ],
 )
 def test_an_incomplete_verdict(places: Path, text: str, named: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from build.config import targets
@@ -54,11 +56,19 @@ def test_a_selection_of_nothing_is_not_everything_nor_nothing(names: list[str]) 
         targets.select(names)
 
 
-def test_an_incomplete_platform() -> None:
+def test_an_incomplete_platform(tmp_path: Path) -> None:
+    (tmp_path / "targets.toml").write_text('[mips]\nplatform = "linux/mips"\ncolour = "red"\n')
     with pytest.raises(UserError) as caught:
-        targets._target("mips", {"platform": "linux/mips", "colour": "red"})
-    assert "colour" in caught.value.why
-    assert "goarch" in caught.value.why
+        targets.load(tmp_path / "targets.toml")
+    assert "mips.colour" in caught.value.why
+    assert "mips.goarch" in caught.value.why
+
+
+def test_a_name_that_two_platforms_have(tmp_path: Path) -> None:
+    text = targets.FILE.read_text().replace('"chr"', '"aarch64"')
+    (tmp_path / "targets.toml").write_text(text)
+    with pytest.raises(UserError, match="got 'aarch64' as in amd64"):
+        targets.load(tmp_path / "targets.toml")
 
 
 def test_the_platforms_tell_themselves_apart() -> None:

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
 
-from build.core.errors import BuildFailed, UserError
+from build.config import schema
+from build.core.errors import BuildFailed
 from build.core.paths import DATA
 
 VERDICTS = ("in", "needed", "out")
+_NAME = schema.text(r"[a-z0-9_]+", "a feature's name")
+_SCHEMA = schema.row(
+    {
+        "feature": schema.table(
+            schema.row(
+                {"verdict": schema.one_of(*VERDICTS), "reason": schema.text()},
+                {"since": schema.text(r"[0-9]+(\.[0-9]+)*", "a Tailscale version")},
+            ),
+            r"[a-z0-9_]+",
+            "a feature's name",
+            least=1,
+        )
+    },
+    {"edge": schema.each(schema.row({"from": _NAME, "to": _NAME, "evidence": schema.text()}))},
+)
 
 
 @dataclass(frozen=True)
@@ -146,22 +161,13 @@ def _feature(name: str, fields: str) -> Feature:
 
 
 def load_verdicts(path: Path = DATA / "features.toml") -> Verdicts:
-    """Read our verdicts. Raises UserError naming every row that is incomplete."""
-    table = tomllib.loads(path.read_text())
-    features, faults = {}, []
-    for name, row in table.get("feature", {}).items():
-        if row.get("verdict") not in VERDICTS or not row.get("reason"):
-            faults.append(f"feature.{name} needs verdict ({', '.join(VERDICTS)}) and reason")
-            continue
-        features[name] = Verdict(row["verdict"], row["reason"], row.get("since", ""))
-    edges = []
-    for row in table.get("edge", []):
-        if not all(row.get(key) for key in ("from", "to", "evidence")):
-            faults.append(f"edge {row} needs from, to and evidence")
-            continue
-        edges.append(Edge(row["from"], row["to"], row["evidence"]))
-    if faults:
-        raise UserError(f"{path.name} is incomplete", why="; ".join(faults))
+    """Read our verdicts. Raises UserError naming every fault."""
+    found = schema.read(path, _SCHEMA)
+    features = {
+        name: Verdict(row["verdict"], row["reason"], row.get("since", ""))
+        for name, row in found["feature"].items()
+    }
+    edges = [Edge(row["from"], row["to"], row["evidence"]) for row in found.get("edge", [])]
     return Verdicts(features, tuple(edges))
 
 

@@ -7,12 +7,11 @@ text stops the build.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from build.config import schema
 from build.core import digest
 from build.core.errors import BuildFailed, UserError
 from build.core.paths import DATA
@@ -33,31 +32,33 @@ class Licence:
     why: str = ""
 
 
+_SCHEMA = schema.table(
+    schema.row(
+        {"licence": schema.text(r"\(?[A-Za-z0-9][A-Za-z0-9.+() -]*", "an SPDX expression")},
+        {
+            "files": schema.table(schema.text(r"[0-9a-f]{64}", "64 lower-case hex digits")),
+            "why": schema.text(),
+        },
+    ),
+    r"\S(.*\S)?",
+    "a component's name",
+    least=1,
+)
+
+
 def load(path: Path = TABLE) -> dict[str, Licence]:
-    """Return {component: licence}. Raises UserError naming a row that is incomplete."""
-    try:
-        rows = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"cannot read the licences in {path}", why=str(error)) from error
-    return {name: _licence(name, row, path.name) for name, row in rows.items()}
-
-
-def _licence(name: str, row: Any, where: str) -> Licence:
-    known = isinstance(row, dict) and row.keys() <= {"licence", "files", "why"}
-    sums = row.get("files", {}) if known else None
-    if (
-        not known
-        or not isinstance(row.get("licence"), str)
-        or not row["licence"]
-        or not isinstance(sums, dict)
-        or not all(re.fullmatch(r"[0-9a-f]{64}", str(sha256)) for sha256 in sums.values())
-        or not (sums or row.get("why"))
-    ):
-        raise UserError(
-            f"the licence of '{name}' in {where} is incomplete",
-            why="it needs `licence`, and `files` with their sha256 or a `why`; nothing else",
-        )
-    return Licence(row["licence"], sums, row.get("why", ""))
+    """Return {component: licence}. Raises UserError naming every fault."""
+    rows = schema.read(path, _SCHEMA)
+    faults = [
+        f"{name}: wanted `files` with their sha256, or a `why`, got neither"
+        for name, row in rows.items()
+        if not (row.get("files") or row.get("why"))
+    ]
+    schema.require(faults, path.name)
+    return {
+        name: Licence(row["licence"], row.get("files", {}), row.get("why", ""))
+        for name, row in rows.items()
+    }
 
 
 def files(root: Path, folders: Iterable[Path] = ()) -> dict[str, Path]:

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import functools
-import re
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from build.config import schema
 from build.core.errors import UserError
 from build.core.paths import DATA
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_KINDS = {"archive", "wheel", "gomodule"}
-_REQUIRED = {"kind", "version", "file", "size", "sha256", "licence", "why", "hash_from"}
-_OPTIONAL = {"urls", "debian_pool", "package", "module", "h1", "strip", "runs_on", "epoch"}
+_PATH = r"(?!.*\.\.)[A-Za-z0-9@._+~{}-]+"
+_SCHEMA = schema.row(
+    {
+        "kind": schema.one_of("archive", "wheel", "gomodule"),
+        "version": schema.text(r"[A-Za-z0-9][A-Za-z0-9._+~-]*", "a version"),
+        "file": schema.text(_PATH, "a file name without folders"),
+        "size": schema.whole(1, 4 << 30),
+        "sha256": schema.text(r"[0-9a-f]{64}", "64 lower-case hex digits"),
+        "licence": schema.text(),
+        "why": schema.text(),
+        "hash_from": schema.text(),
+    },
+    {
+        "urls": schema.each(schema.text(r"https?://[^\s/]+/\S*", "an address, https://…")),
+        "debian_pool": schema.text(rf"{_PATH}(/{_PATH})*", "a path below the mirror"),
+        "package": schema.text(r"[A-Za-z0-9._-]+", "a package's name"),
+        "module": schema.text(r"(?!.*\.\.)[A-Za-z0-9._~/-]+", "a Go module's path"),
+        "h1": schema.text(r"h1:[A-Za-z0-9+/]{43}=", "a sum that the go command states, h1:…="),
+        "strip": schema.whole(0, 16),
+        "runs_on": schema.text(r"[a-z0-9_]+", "a machine's name, as uname tells it"),
+        "epoch": schema.whole(0, 1 << 33),
+    },
+)
+_NEEDS = {"archive": "urls", "wheel": "package", "gomodule": "module"}
 
 
 @dataclass(frozen=True)
@@ -59,33 +78,20 @@ def from_row(name: str, row: Any, where: str) -> Pin:
 
     Raises UserError naming every fault of the block.
     """
-    if not isinstance(row, dict):
-        raise UserError(f"'{name}' in {where} is not a pin", why="it stands before the first [pin]")
-    problems: list[str] = []
-    if missing := _REQUIRED - row.keys():
-        problems.append(f"lacks {', '.join(sorted(missing))}")
-    if unknown := row.keys() - _REQUIRED - _OPTIONAL:
-        problems.append(f"has unknown {', '.join(sorted(unknown))}")
-    if row.get("kind") not in _KINDS:
-        problems.append(f"kind must be one of {', '.join(sorted(_KINDS))}")
-    if not _SHA256.fullmatch(str(row.get("sha256", ""))):
-        problems.append("sha256 must be 64 lower-case hex digits")
-    if type(row.get("size")) is not int or row["size"] <= 0:
-        problems.append("size must be a positive number of bytes")
-    needs = {"archive": "urls", "wheel": "package", "gomodule": "module"}.get(row.get("kind", ""))
-    if row.get("kind") == "archive" and row.get("debian_pool"):
-        needs = None  # what only Debian has
-    if needs and not row.get(needs):
-        problems.append(f"a pin of kind {row['kind']} needs {needs}")
-    if row.get("kind") == "gomodule" and not str(row.get("h1", "")).startswith("h1:"):
-        problems.append("a Go module needs its h1: sum")
-    problems += [f"{key} is empty" for key in sorted(_REQUIRED & row.keys()) if row[key] == ""]
-    if problems:
-        raise UserError(
-            f"pin '{name}' in {where} is incomplete",
-            why="; ".join(problems),
-            cure="complete the pin; `invoke pins` lists what each field means",
-        )
+    faults = _SCHEMA(name, row)
+    if isinstance(row, dict):
+        kind = row.get("kind")
+        needs = {_NEEDS[kind]} if isinstance(kind, str) and kind in _NEEDS else set()
+        if kind == "gomodule":
+            needs |= {"h1"}
+        if kind == "archive" and row.get("debian_pool"):
+            needs = set()  # what only Debian has
+        faults += [
+            f"{name}.{key}: wanted a value in a pin of kind {kind}, got nothing"
+            for key in sorted(needs)
+            if not row.get(key)
+        ]
+    schema.require(faults, where)
     version = row["version"]
     fields = dict(row)
     fields["urls"] = tuple(url.replace("{version}", version) for url in row.get("urls", ()))
@@ -96,11 +102,13 @@ def from_row(name: str, row: Any, where: str) -> Pin:
 
 def load(path: Path) -> dict[str, Pin]:
     """Read a pins file. Raises UserError naming the pin and every fault it has."""
-    try:
-        rows = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"cannot read the pins in {path}", why=str(error)) from error
+    rows = schema.read(path, schema.table(_any, r"[a-z0-9-]+", "a pin's name", least=1))
     return {name: from_row(name, row, path.name) for name, row in rows.items()}
+
+
+def _any(place: str, value: Any) -> list[str]:
+    """Pass everything: `from_row` looks at it, and names every fault of one pin."""
+    return []
 
 
 FILE = DATA / "pins.toml"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from build.config import schema
 from build.core.errors import UserError
 from build.core.paths import DATA
 
@@ -37,25 +38,61 @@ class Target:
         return hash(self.name)
 
 
+FILE = DATA / "targets.toml"
+_WORD = schema.text(r"[A-Za-z0-9._=-]+", "one word")
+_SCHEMA = schema.table(
+    schema.row(
+        {
+            "platform": schema.text(r"linux/[a-z0-9]+(/v[0-9]+)?", "linux/ARCHITECTURE[/vN]"),
+            "oci_architecture": schema.text(r"[a-z0-9]+", "OCI's name of an architecture"),
+            "oci_variant": schema.text(r"(v[0-9]+)?", "vN, or nothing"),
+            "goarch": schema.text(r"[a-z0-9]+", "Go's name of an architecture"),
+            "go_env": schema.table(_WORD, r"GO[A-Z0-9]+", "a variable of the go command"),
+            "zig_target": schema.each(_WORD, least=1),
+            "elf_machine": schema.text(r"EM_[A-Z0-9_]+", "pyelftools' name of a machine, EM_…"),
+            "elf_class": schema.one_of(32, 64),
+            "elf_float": schema.one_of("soft", "hard", "none"),
+            "routeros": _WORD,
+            "qemu": schema.either(schema.fixed(), schema.fixed(_WORD, _WORD)),
+            "aliases": schema.each(schema.text(r"[a-z0-9._/-]+", "a name in lower case")),
+            **{f"budget_{part}": schema.whole(1) for part in ("rootfs", "tailscale", "busybox")},
+        }
+    ),
+    r"[a-z0-9_]+",
+    "a platform's name in lower case",
+    least=1,
+)
+
+
 def _target(name: str, row: dict[str, Any]) -> Target:
-    wanted = {field.name for field in fields(Target)} - {"name"}
-    if wrong := wanted ^ row.keys():
-        raise UserError(
-            f"target '{name}' in targets.toml is incomplete",
-            why=f"missing or unknown: {', '.join(sorted(wrong))}",
-            cure="the glossary at the top of the file names every key",
-        )
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in row.items()
     }
     return Target(name=name, **values)
 
 
+def load(path: Path) -> dict[str, Target]:
+    """Read a file of platforms. Raises UserError naming every fault, a name used twice among them.
+
+    The same architecture and variant twice would leave a router to pick by chance.
+    """
+    found = {name: _target(name, row) for name, row in schema.read(path, _SCHEMA).items()}
+    owner: dict[str, str] = {}
+    faults = []
+    for one in found.values():
+        for other in {one.name, one.platform, *one.aliases}:
+            if owner.setdefault(other, one.name) != one.name:
+                faults.append(
+                    f"{one.name}: wanted names of its own, got {other!r} as in {owner[other]}"
+                )
+    schema.require(faults, path.name)
+    return found
+
+
 @functools.cache
 def targets() -> dict[str, Target]:
     """Return all targets by name, in the order of the file."""
-    rows = tomllib.loads((DATA / "targets.toml").read_text())
-    return {name: _target(name, row) for name, row in rows.items()}
+    return load(FILE)
 
 
 def target(name: str) -> Target:

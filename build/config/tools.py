@@ -8,10 +8,10 @@ import platform
 import shlex
 import shutil
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from build.config import schema
 from build.config.pins import pins
 from build.core import digest
 from build.core.errors import UserError
@@ -45,14 +45,31 @@ def _which(program: str) -> str | None:
     return shutil.which(program)
 
 
-@functools.cache
-def _rows() -> dict[str, dict[str, str]]:
-    table = tomllib.loads((DATA / "hosttools.toml").read_text())
+FILE = DATA / "hosttools.toml"
+_PROGRAM = r"[A-Za-z0-9._+\[-]+"
+_SCHEMA = schema.table(
+    schema.row(
+        {"purpose": schema.text(), "package": schema.text(r"[a-z0-9.+-]+", "a package's name")},
+        {"programs": schema.each(schema.text(_PROGRAM, "a program's name"), least=1)},
+    ),
+    _PROGRAM,
+    "a program's name",
+    least=1,
+)
+
+
+def load(path: Path) -> dict[str, dict[str, str]]:
+    """Return {program: {purpose, package}} of a file. Raises UserError naming every fault."""
     rows: dict[str, dict[str, str]] = {}
-    for name, row in table.items():
+    for name, row in schema.read(path, _SCHEMA).items():
         for program in row.get("programs", [name]):
             rows[program] = {"purpose": row["purpose"], "package": row["package"]}
     return rows
+
+
+@functools.cache
+def _rows() -> dict[str, dict[str, str]]:
+    return load(FILE)
 
 
 def examine() -> list[Finding]:

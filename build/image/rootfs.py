@@ -3,21 +3,57 @@
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from build.config import schema
 from build.core import digest
 from build.core.artifacts import Artifact, Rootfs, RootfsEntry
 from build.core.errors import UserError
 from build.core.paths import DATA
 
+FILE = DATA / "rootfs.toml"
+_MODE = schema.whole(0, 0o7777)
+_TEXTS = schema.each(schema.text())
+_SCHEMA = schema.row(
+    {
+        "dir": schema.each(schema.row({"path": schema.text(), "mode": _MODE})),
+        "file": schema.each(
+            schema.row(
+                {
+                    "path": schema.text(),
+                    "mode": _MODE,
+                    "source": schema.text(r"(?!\.)[A-Za-z0-9._-]+", "a file name without folders"),
+                }
+            ),
+            least=1,
+        ),
+        "link": schema.each(schema.row({"path": schema.text(), "target": schema.text()})),
+        "applets": schema.row({"folder": schema.text(), "target": schema.text()}),
+        "image": schema.row(
+            {
+                "env": schema.each(schema.text(r"[A-Za-z_][A-Za-z0-9_]*=[^\x00]*", "NAME=value")),
+                # RouterOS 7.22 refuses images that lack one of these two.
+                "entrypoint": schema.each(schema.text(), least=1),
+                "cmd": schema.each(schema.text(), least=1),
+                "volumes": _TEXTS,
+                "labels": schema.table(schema.text()),
+            }
+        ),
+    }
+)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return a file as it is. Raises UserError naming every fault."""
+    return schema.read(path, _SCHEMA)
+
 
 @functools.cache
 def plan() -> dict[str, Any]:
     """Return `rootfs.toml` as it is."""
-    return tomllib.loads((DATA / "rootfs.toml").read_text())
+    return load(FILE)
 
 
 def collect(made: Mapping[str, Artifact], applets: list[str]) -> Rootfs:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import shlex
-import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from build.config import schema
 from build.core.paths import DATA
 
 
@@ -47,10 +48,66 @@ def _quoted(*words: str) -> str:
     return shlex.join(words)
 
 
-@functools.cache
-def topology() -> Topology:
-    """Return the laboratory's network. Raises KeyError or TypeError if the file lacks a key."""
-    table = tomllib.loads((DATA / "lab.toml").read_text())
+FILE = DATA / "lab.toml"
+_NAME = schema.text(r"[a-z0-9-]{1,15}", "a name of at most 15 small letters, digits and -")
+_DOMAIN = schema.text(r"[a-z0-9.-]+", "a domain name")
+_ADDRESSES = schema.each(schema.interface)
+_BOTH = schema.fixed(schema.ipv4, schema.ipv6)
+_END = schema.row({"space": _NAME, "device": _NAME, "addresses": _ADDRESSES})
+_SPACE = schema.row(
+    {
+        "forward": schema.truth,
+        "addresses": _ADDRESSES,
+        "routes": schema.each(schema.text(r"\S+ via \S+", "DESTINATION via GATEWAY")),
+    },
+    {
+        "bridge": schema.row({"name": _NAME, "ports": schema.each(_NAME), "addresses": _ADDRESSES}),
+        "rules": schema.text(),
+    },
+)
+_SCHEMA = schema.row(
+    {
+        "internet": schema.row(
+            {
+                **dict.fromkeys(("host", "domain", "public"), _DOMAIN),
+                **dict.fromkeys(("control", "dns", "web"), _BOTH),
+            }
+        ),
+        "home": schema.row(
+            {
+                **dict.fromkeys(("wan", "gateway", "lan"), _BOTH),
+                "subnets": schema.fixed(schema.ipv4_network, schema.ipv6_network),
+            }
+        ),
+        "space": schema.table(_SPACE, r"[a-z0-9-]{1,15}", "a name of a space", least=1),
+        "link": schema.each(schema.row({"ends": schema.fixed(_END, _END)})),
+    }
+)
+
+
+def _loose_ends(table: dict[str, Any]) -> list[str]:
+    """Return a fault for each name that nothing in the table stands behind."""
+    spaces = table["space"]
+    ends = [end for link in table["link"] for end in link["ends"]]
+    faults = [
+        f"link to {end['space']}.{end['device']}: wanted one of the spaces {', '.join(spaces)}, "
+        f"got {end['space']!r}"
+        for end in ends
+        if end["space"] not in spaces
+    ]
+    devices = {(end["space"], end["device"]) for end in ends}
+    return faults + [
+        f"space.{name}.bridge.ports: wanted a device that a link puts there, got {port!r}"
+        for name, space in spaces.items()
+        for port in space.get("bridge", {}).get("ports", ())
+        if (name, port) not in devices
+    ]
+
+
+def load(path: Path) -> Topology:
+    """Return a file's network. Raises UserError naming every fault."""
+    table = schema.read(path, _SCHEMA)
+    schema.require(_loose_ends(table), path.name)
     internet: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in table["internet"].items()
@@ -92,6 +149,12 @@ def topology() -> Topology:
         if rules := space.get("rules"):
             lines.append(_quoted("ip", "netns", "exec", name, "nft", rules))
     return Topology(Internet(**internet), Home(**home), tuple(spaces), "\n".join(lines) + "\n")
+
+
+@functools.cache
+def topology() -> Topology:
+    """Return the laboratory's network."""
+    return load(FILE)
 
 
 def _address(space: str, device: str, address: str) -> str:
