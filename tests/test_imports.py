@@ -20,7 +20,7 @@ ROOMS = """
 DOORS = {
     "subprocess": {"core.command", "core.service"},
     "plumbum": {"core.command"},
-    "requests": {"sources.obtain", "router.restapi", "registry.*", "release.forge"},
+    "requests": {"core.http", "sources.obtain", "release.forge"},
     "cryptography": {"release.signature"},
     "cyclonedx": {"sbom.document"},
     "tomlkit": {"bump.*"},

@@ -26,7 +26,7 @@ from build.image import oci
 from build.registry import published
 from build.registry.client import Client, Manifest
 from build.registry.repository import parse_repository
-from build.registry.transport import RegistryError, Transport
+from build.registry.transport import RegistryError, transport
 from build.release import publish, rollback
 
 NAME = "owner/mikrotik-tailscale"
@@ -69,11 +69,11 @@ def client(
     registry: Registry, *, attempts: int = 6, chunk: int = 3000, known: Any = None
 ) -> Client:
     """A client that reaches the registry in process and never really sleeps."""
-    transport = Transport(
+    wire = transport(
         session=fake.session(it=registry), sleep=lambda seconds: None, attempts=attempts
     )
     where = parse_repository(f"127.0.0.1:5000/{NAME}")
-    return Client(where, known, transport=transport, chunk=chunk)
+    return Client(where, known, wire=wire, chunk=chunk)
 
 
 def holding(made: Made, **options: Any) -> Registry:
@@ -550,7 +550,7 @@ def test_over_a_socket(served: Registry, made: dict[str, Made]) -> None:
     """The same over real connections, with cuts: the adapter above is only quicker."""
     where = parse_repository(f"{served.address.removeprefix('http://')}/{NAME}")
     served.faults = {5: "cut before", 9: "cut after", 14: "half", 40: "half", 60: "cut after"}
-    with Client(where, None, transport=Transport(sleep=lambda s: None), chunk=3000) as one:
+    with Client(where, None, wire=transport(sleep=lambda s: None), chunk=3000) as one:
         publish.apply(one, publish.plan(one, made[NEW].layout, made[NEW].release))
     assert wrongs(served, made) == []
     assert stable(served) == made[NEW].index

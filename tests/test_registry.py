@@ -20,6 +20,7 @@ from fakes.registry import Registry, of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from build.core.answer import retry_after
 from build.core.errors import Error, UserError
 from build.image import oci
 from build.registry import credentials
@@ -27,7 +28,7 @@ from build.registry.auth import challenges
 from build.registry.client import Client, Manifest
 from build.registry.credentials import Credentials
 from build.registry.repository import Repository, parse_repository
-from build.registry.transport import RegistryError, Transport, retry_after
+from build.registry.transport import RegistryError, transport
 from routeros import authority
 
 NAME = "owner/images"
@@ -47,10 +48,10 @@ def client(
 ) -> Client:
     naps: list[float] = sleeps if sleeps is not None else []
     hosts = {f"r{i}": one for i, one in enumerate(registries)}
-    transport = Transport(session=fake.session(**hosts), sleep=naps.append)
+    wire = transport(session=fake.session(**hosts), sleep=naps.append)
     host = registries[0].address.partition("://")[2]
     where = Repository(registries[0].address, host, NAME)
-    return Client(where, known, transport=transport, chunk=chunk)
+    return Client(where, known, wire=wire, chunk=chunk)
 
 
 def a_manifest(config: bytes = EMPTY) -> Manifest:
@@ -442,7 +443,7 @@ def test_waits_get_longer_and_end() -> None:
 
 def test_a_registry_that_is_away() -> None:
     where = parse_repository("127.0.0.1:1/x")
-    one = Client(where, None, transport=Transport(sleep=lambda s: None))
+    one = Client(where, None, wire=transport(sleep=lambda s: None))
     with one, pytest.raises(RegistryError) as caught:
         one.head("x")
     assert "connection was refused" in caught.value.why
@@ -459,7 +460,7 @@ def test_tls_with_and_without_trust(places: Path, monkeypatch: pytest.MonkeyPatc
         where = Repository(registry.address, registry.address[8:], NAME)
 
         def push() -> None:
-            with Client(where, USER, transport=Transport(sleep=lambda s: None)) as one:
+            with Client(where, USER, wire=transport(sleep=lambda s: None)) as one:
                 one.push_blob(of(BLOB), BLOB, nothing)
 
         with pytest.raises(RegistryError, match="certificate is not trusted") as caught:

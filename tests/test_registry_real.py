@@ -36,7 +36,7 @@ from build.registry import published
 from build.registry.client import Client
 from build.registry.credentials import Credentials
 from build.registry.repository import parse_repository
-from build.registry.transport import Transport
+from build.registry.transport import transport
 from build.release import publish, rollback
 
 pytestmark = pytest.mark.slow
@@ -118,9 +118,9 @@ def client(
     attempts: int = 6,
     timeouts: tuple[float, float] = (10.0, 60.0),
 ) -> Client:
-    transport = Transport(sleep=lambda s: None, attempts=attempts, timeouts=timeouts)
+    wire = transport(sleep=lambda s: None, attempts=attempts, timeouts=timeouts)
     where = parse_repository(f"{host}/{name}")
-    return Client(where, known, transport=transport, chunk=3000)
+    return Client(where, known, wire=wire, chunk=3000)
 
 
 def run(host: str, name: str, wanted: Made, **options: Any) -> None:

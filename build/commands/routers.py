@@ -114,7 +114,7 @@ def deploy(
             raise errors.UserError(f"{image} is not built", cure=f"invoke build --arch {arch}")
         digest_ = record.get("oci", {}).get("index") or f"sha256:{record[image.name]['sha256']}"
         arch = target.name
-    client = restapi.Client(host, user, password, ca or True)
+    client = restapi.Client(host, user, password, ca)
     wanted = deployment.Wanted(scripts, image, arch, digest_, disk)
     steps = deployment.plan(deployment.read(client), wanted)
     if json:

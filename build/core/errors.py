@@ -5,17 +5,20 @@ Code below the commands raises one of these and never calls `sys.exit`.
 
 from __future__ import annotations
 
+from build.core import redact
+
 
 class Error(Exception):
     """A failure that is told to people without a traceback.
 
     `what` is the event, `why` the cause as far as known, `cure` what the reader can do.
-    `exit_code` is the process's exit status.
+    `exit_code` is the process's exit status. Secrets are taken out of all three.
     """
 
     exit_code = 1
 
     def __init__(self, what: str, *, why: str = "", cure: str = "") -> None:
+        what, why, cure = (redact.text(part) for part in (what, why, cure))
         super().__init__(what)
         self.what = what
         self.why = why

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from build.core import redact
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -73,6 +75,7 @@ def session() -> Iterator[None]:
 
 
 def _print(line: str) -> None:
+    line = redact.text(line)
     with _lock:
         if _progress is not None:
             _progress.console.print(line, markup=False, highlight=False)

@@ -11,26 +11,17 @@ from collections.abc import Mapping
 from typing import NoReturn
 from urllib.parse import quote, urljoin, urlsplit
 
+from build.core import redact
+from build.core.address import origin, shown, weaker
+from build.core.answer import Answer, retry_after
 from build.core.errors import UserError
+from build.core.http import MOST, PASSING, TransientError, Transport
 from build.registry import credentials
 from build.registry.credentials import Credentials
-from build.registry.transport import (
-    PASSING,
-    Answer,
-    RegistryError,
-    TransientError,
-    Transport,
-    origin,
-    retry_after,
-    shown,
-    weaker,
-)
+from build.registry.transport import RegistryError
 
-REDIRECTS = {301, 302, 303, 307, 308}
-REDIRECTIONS = 5
-
-MOST = 4 << 20
-"""Bytes of an answer that is not a blob; registries take no larger manifest either."""
+CHALLENGE, TOKEN = 8192, 65536
+"""Characters of a challenge that are read, and of a token that is taken."""
 
 _PART = re.compile(
     r'(?P<key>[\w-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]*))'
@@ -41,7 +32,7 @@ _PART = re.compile(
 def challenges(header: str) -> dict[str, dict[str, str]]:
     """Return {scheme in lower case: its parameters} of a WWW-Authenticate header."""
     found: dict[str, dict[str, str]] = {}
-    for part in _PART.finditer(header):
+    for part in _PART.finditer(header[:CHALLENGE]):
         if part["scheme"]:
             current = found.setdefault(part["scheme"].lower(), {})
         elif found:
@@ -90,9 +81,8 @@ class Session:
             text = f"{row.get('code', '')} {row.get('message', '')}"
         except (KeyError, IndexError, TypeError, AttributeError):
             return ""
-        known = self._known.secrets if self._known else ()
-        for secret in (*self._tokens.values(), *known):
-            text = text.replace(secret, "***")
+        # Cut afterwards: half of a secret is not recognized.
+        text = redact.text(text)
         return ", it says: " + "".join(c for c in text.strip()[:200] if c.isprintable())
 
     def expect(self, answer: Answer, status: int, what: str) -> None:
@@ -121,18 +111,11 @@ class Session:
         body: bytes,
         most: int,
     ) -> Answer:
-        for _ in range(REDIRECTIONS):
-            own = dict(headers)
-            if self._ours(address) and (value := self._authorization(scope)):
-                own["Authorization"] = value
-            answer = self.transport.exchange(method, address, own, body, most)
-            if answer.status not in REDIRECTS or "Location" not in answer.headers:
-                return answer
-            where = urljoin(address, answer.headers["Location"])
-            if method not in ("GET", "HEAD") or weaker(address, where):
-                raise RegistryError(f"{method} {shown(address)} is redirected to {shown(where)}")
-            address = where
-        raise RegistryError(f"{method} {shown(address)}: too many redirects")
+        def own(where: str) -> dict[str, str]:
+            value = self._authorization(scope) if self._ours(where) else ""
+            return {**headers, **({"Authorization": value} if value else {})}
+
+        return self.transport.follow(method, address, own, body, most=most)
 
     def _authorization(self, scope: str) -> str:
         if self._known and self._basic:
@@ -151,7 +134,10 @@ class Session:
             self._refuse(method, answer, login=True)
 
     def _token(self, challenge: Mapping[str, str], scope: str) -> str:
-        realm = urljoin(self.base, challenge.get("realm", ""))
+        try:
+            realm = urljoin(self.base, challenge.get("realm", ""))
+        except ValueError:
+            realm = ""
         if weaker(self.base, realm):
             raise RegistryError(
                 f"{self.base} sends us to {shown(realm)} for a token",
@@ -162,14 +148,15 @@ class Session:
             query.insert(0, f"service={quote(service, safe='')}")
         address = realm + ("&" if "?" in realm else "?") + "&".join(query)
         headers = {"Authorization": self._known.basic} if self._known else {}
-        answer = self.transport.exchange("GET", address, headers, b"", MOST)
+        answer = self.transport.exchange("GET", address, headers)
         if answer.status in (401, 403):
             self._refuse("GET", answer, login=True)
         self._passing(answer)
         table = answer.json() if answer.status == 200 else None
         token = table.get("token") or table.get("access_token") if isinstance(table, dict) else None
-        if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
+        if not isinstance(token, str) or not re.fullmatch(rf"[!-~]{{1,{TOKEN}}}", token):
             raise RegistryError(f"{shown(realm)} gives no token", why=f"HTTP {answer.status}")
+        redact.know(token)
         return token
 
     def _refuse(self, method: str, answer: Answer, *, login: bool) -> NoReturn:

@@ -5,18 +5,20 @@ Format: OCI distribution specification 1.1. Everything read is compared with its
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
 from build.core import digest, log
+from build.core.address import origin
+from build.core.answer import Answer, decoded
+from build.core.http import TransientError, Transport
 from build.image import oci
 from build.registry.auth import Session
 from build.registry.credentials import Credentials
 from build.registry.repository import Repository
-from build.registry.transport import Answer, RegistryError, TransientError, Transport, origin
+from build.registry.transport import RegistryError, transport
 from build.registry.upload import Upload
 
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -30,7 +32,14 @@ CHUNK = 5 << 20
 Registries that pass the chunks on to S3 take no smaller ones: that is its least part.
 """
 
+LARGEST = 64 << 20
+"""Bytes of a blob that is read, whatever a manifest says; our largest layer has a quarter of it."""
+
+TAGS, CHARS = 100_000, 8192
+"""Tags of a repository that are read, and characters of the header that names the next page."""
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_REFERENCE = re.compile(r"[\w][\w.-]{0,127}|sha256:[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ class Manifest:
     def table(self) -> dict[str, Any]:
         """Its JSON. Raises RegistryError if it is no object."""
         try:
-            table = json.loads(self.content)
+            table = decoded(self.content)
         except ValueError:
             table = None
         if not isinstance(table, dict):
@@ -62,6 +71,13 @@ def referrers_tag(subject: str) -> str:
     return subject.replace(":", "-")
 
 
+def _next(before: str, address: str) -> str:
+    try:
+        return urljoin(before, address)
+    except ValueError:
+        raise RegistryError("the list of tags goes on at no usable address") from None
+
+
 def _is_digest(reference: str) -> bool:
     return _DIGEST.fullmatch(reference) is not None
 
@@ -69,7 +85,8 @@ def _is_digest(reference: str) -> bool:
 class Client:
     """One repository, used as somebody (`known`) or anonymously.
 
-    A blob of more than `chunk` bytes is uploaded in chunks. `transport` is for tests.
+    A blob of more than `chunk` bytes is uploaded in chunks, one of more than `largest` bytes is
+    not read. `wire` is for tests.
     """
 
     def __init__(
@@ -77,11 +94,12 @@ class Client:
         place: Repository,
         known: Credentials | None,
         *,
-        transport: Transport | None = None,
+        wire: Transport | None = None,
         chunk: int = CHUNK,
+        largest: int = LARGEST,
     ) -> None:
-        self.place, self._chunk = place, chunk
-        self.transport = transport or Transport()
+        self.place, self._chunk, self._largest = place, chunk, largest
+        self.transport = wire or transport()
         self._session = Session(place.base, known, self.transport)
         self._path = f"/v2/{place.repository}"
         self._pull = f"repository:{place.repository}:pull"
@@ -157,7 +175,7 @@ class Client:
 
     def tags(self) -> list[str]:
         """Return all tags of the repository, in the registry's order."""
-        found: list[str] = []
+        found: dict[str, None] = {}
         address = f"{self._path}/tags/list"
         while address:
             answer = self._get(address, "listing the tags")
@@ -166,14 +184,16 @@ class Client:
             self._session.expect(answer, 200, "listing the tags")
             table = answer.json()
             rows = table.get("tags") if isinstance(table, dict) else None
-            fresh = [str(tag) for tag in rows or [] if str(tag) not in found]
-            found += fresh
-            more = re.search(r'<([^>]+)>; *rel="?next"?', answer.headers.get("Link", ""))
+            before = len(found)
+            found |= dict.fromkeys(str(tag) for tag in rows) if isinstance(rows, list) else {}
+            if len(found) > TAGS:
+                raise RegistryError(f"{self.place.text} says that it has more than {TAGS} tags")
+            more = re.search(r'<([^>]+)>; *rel="?next"?', answer.headers.get("Link", "")[:CHARS])
             # A page without a new tag would be followed by itself.
-            address = urljoin(answer.address, more[1]) if more and fresh else ""
+            address = _next(answer.address, more[1]) if more and len(found) > before else ""
             if address and origin(address) != origin(self.place.base):
                 raise RegistryError("the list of tags goes on at another host")
-        return found
+        return list(found)
 
     def referrers(self, subject: str) -> list[dict[str, Any]]:
         """Return the descriptors of what refers to a digest, by the registry's API or by tag."""
@@ -184,7 +204,7 @@ class Client:
             found = self.manifest(referrers_tag(subject))
             table = found.table if found else {}
         rows = table.get("manifests") if isinstance(table, dict) else None
-        return [row for row in rows or [] if isinstance(row, dict)]
+        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
     def has_blob(self, wanted: str) -> bool:
         """Say whether a blob is in the repository."""
@@ -198,7 +218,15 @@ class Client:
         return self.transport.repeat(f"asking for blob {wanted}", ask)
 
     def blob(self, wanted: str, size: int) -> bytes:
-        """Return a blob of a known size in bytes. Raises RegistryError if it cannot be had."""
+        """Return a blob of a known size in bytes. Raises RegistryError if it cannot be had.
+
+        Digest and size may come from a manifest that somebody else wrote.
+        """
+        if type(size) is not int or not 0 <= size <= self._largest:
+            raise RegistryError(
+                f"{self.place.text} says that blob {wanted!s:.80} has {size!s:.40} bytes",
+                why=f"nothing of ours has more than {self._largest:,}",
+            )
 
         def get() -> bytes:
             answer = self._session.send("GET", self._blob(wanted), self._pull, most=size)
@@ -228,6 +256,9 @@ class Client:
         return self.transport.repeat(f"sending blob {wanted}", push)
 
     def _ask(self, method: str, reference: str) -> Answer:
+        # It may come from an index that somebody else wrote.
+        if not (isinstance(reference, str) and _REFERENCE.fullmatch(reference)):
+            raise RegistryError(f"'{reference!s:.80}' is neither a tag nor a digest")
         address = f"{self._path}/manifests/{reference}"
         return self._session.send(method, address, self._pull, headers={"Accept": ACCEPT})
 
@@ -235,4 +266,6 @@ class Client:
         return self.transport.repeat(what, lambda: self._session.send("GET", address, self._pull))
 
     def _blob(self, wanted: str) -> str:
+        if not (isinstance(wanted, str) and _is_digest(wanted)):
+            raise RegistryError(f"{self.place.text} names a blob '{wanted!s:.80}', no digest")
         return f"{self._path}/blobs/{wanted}"

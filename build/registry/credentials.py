@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build.core import command
+from build.core import command, redact
+from build.core.address import basic
+from build.core.answer import decoded
 from build.core.errors import BuildFailed, UserError
 from build.registry.repository import DOCKER_HUB
 
@@ -30,10 +31,14 @@ class Credentials:
     user: str
     password: str
 
+    def __post_init__(self) -> None:
+        """Tell what must not be shown, wherever these come from."""
+        redact.know(*self.secrets)
+
     @property
     def basic(self) -> str:
         """The value of an `Authorization` header (RFC 7617)."""
-        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return basic(self.user, self.password)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -60,7 +65,7 @@ def _of_docker(host: str) -> Credentials | None:
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     path = folder / "config.json"
     try:
-        table = json.loads(path.read_bytes())
+        table = decoded(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -127,7 +132,8 @@ def _of_helper(helper: str, server: str) -> Credentials | None:
         return None
     try:
         # Warnings may stand before or behind the answer.
-        answer = json.loads(done.output[done.output.find("{") : done.output.rfind("}") + 1])
+        output = done.output[done.output.find("{") : done.output.rfind("}") + 1]
+        answer = decoded(output.encode())
         user, password = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{program} did not answer with credentials", cure=CURE) from None

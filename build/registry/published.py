@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container
 from typing import Any
 
 from build.core import log
+from build.core.answer import decoded
 from build.core.errors import UserError
+from build.core.http import TransientError
 from build.core.version import Release, parse_release
 from build.registry.client import Client, Manifest
-from build.registry.transport import RegistryError, TransientError
+from build.registry.transport import RegistryError
 
 STABLE = "stable"
 VERSION = "org.opencontainers.image.version"
@@ -44,7 +45,7 @@ def _named(manifest: Manifest) -> list[dict[str, Any]]:
 def version_of(config: bytes) -> Release | None:
     """Return the release that an image configuration says it is, None if it is none of ours."""
     try:
-        return parse_release(str(json.loads(config)["config"]["Labels"][VERSION]))
+        return parse_release(str(decoded(config)["config"]["Labels"][VERSION]))
     except (UserError, ValueError, KeyError, TypeError):
         return None
 

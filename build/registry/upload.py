@@ -9,8 +9,10 @@ import re
 from urllib.parse import quote, urljoin
 
 from build.core import log
+from build.core.answer import Answer
+from build.core.http import TransientError
 from build.registry.auth import Session
-from build.registry.transport import Answer, RegistryError, TransientError
+from build.registry.transport import RegistryError
 
 OCTETS = "application/octet-stream"
 FORGOTTEN = {400, 404, 416}
@@ -19,7 +21,7 @@ FORGOTTEN = {400, 404, 416}
 CHUNK_FAULTS = 4
 """Faults of chunks in a row after which the upload begins again."""
 
-_RANGE = re.compile(r"(?:bytes=)?0-([0-9]+)")
+_RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
 
 
 class Upload:
@@ -53,8 +55,8 @@ class Upload:
         self._session.expect(answer, 202, "beginning an upload")
         self._done = 0
         self._go_on(answer)
-        least = answer.headers.get("OCI-Chunk-Min-Length", "")
-        chunk = max(chunk, int(least) if least.isdecimal() else 0)
+        least = re.fullmatch(r"[0-9]{1,12}", answer.headers.get("OCI-Chunk-Min-Length", ""))
+        chunk = max(chunk, int(least[0]) if least else 0)
         if len(self._source) > chunk:
             self._chunks(chunk)
         where = f"{self._where}{'&' if '?' in self._where else '?'}digest={self._wanted}"
@@ -105,7 +107,12 @@ class Upload:
         where = answer.headers.get("Location", self._where)
         if not where:
             raise RegistryError(f"{self._session.base} does not say where to send a blob")
-        self._where = urljoin(answer.address, where)
+        try:
+            self._where = urljoin(answer.address, where)
+        except ValueError:
+            raise RegistryError(
+                f"{self._session.base} names no usable address for a blob"
+            ) from None
 
     def _arrived(self, answer: Answer) -> int:
         match = _RANGE.fullmatch(answer.headers.get("Range", ""))

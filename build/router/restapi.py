@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import requests
-
+from build.core import answer, redact
+from build.core.address import basic, origin
 from build.core.errors import UserError
+from build.core.http import TransientError, Transport
 
-TIMEOUT = 65.0
+TIMEOUTS = (10.0, 65.0)
 
 
 class DeployError(UserError):
@@ -34,31 +36,51 @@ class Client:
         address: str,
         user: str,
         password: str,
-        verify: bool | str = True,
-        session: requests.Session | None = None,
+        ca: str = "",
+        wire: Transport | None = None,
     ) -> None:
-        """address: https://router (or http:// on a trusted wire). verify: as requests takes it."""
+        """address: https://router (or http:// on a trusted wire). ca: file of its authority.
+
+        The password goes to that address and nowhere else.
+        """
         self.base = address.rstrip("/") + "/rest"
-        self.session = session or requests.Session()
-        self.session.auth = (user, password)
-        self.session.verify = verify
+        self.transport = wire or Transport(error=DeployError, ca=ca, timeouts=TIMEOUTS)
+        self._login = basic(user, password)
+        redact.know(password, self._login)
 
     def call(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
         """One request; the decoded answer. Raises DeployError for an error of any kind."""
+        data = b"" if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if data else {}
         try:
-            answer = self.session.request(method, f"{self.base}/{path}", json=body, timeout=TIMEOUT)
-        except requests.RequestException as problem:
-            raise DeployError(f"no answer from {self.base}: {problem}") from problem
-        if answer.status_code == 401:
+            got = self.transport.follow(
+                method,
+                f"{self.base}/{path}",
+                lambda where: self._own(where) | headers,
+                data,
+                leave=False,
+            )
+        except TransientError as problem:
+            # Not sent again: a router that is slow may have done it.
+            raise DeployError(f"no answer from {self.base}: {problem}") from None
+        if got.status == 401:
             raise DeployError("the router refuses this user or password")
-        if answer.status_code >= 400:
-            try:
-                told = answer.json()
-                detail = told.get("detail") or told.get("message") or answer.text
-            except ValueError:
-                detail = answer.text
-            raise DeployError(f"{method} {path}: {answer.status_code} {detail}")
-        return answer.json() if answer.content else None
+        try:
+            told = answer.decoded(got.body) if got.body else None
+        except ValueError as problem:
+            told = problem
+        if got.status >= 300:
+            detail = ""
+            if isinstance(told, dict):
+                detail = str(told.get("detail") or told.get("message") or "")
+            detail = detail or got.body[:300].decode(errors="replace")
+            raise DeployError(f"{method} {path}: {got.status} {detail}")
+        if isinstance(told, ValueError):
+            raise DeployError(f"{method} {path}: the router's answer is no JSON", why=str(told))
+        return told
+
+    def _own(self, where: str) -> dict[str, str]:
+        return {"Authorization": self._login} if origin(where) == origin(self.base) else {}
 
     def rows(self, path: str) -> list[dict[str, str]]:
         """A list menu."""
