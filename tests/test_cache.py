@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from build.core import cache
+from build.core import cache, upkeep, why
 from build.core.errors import BuildFailed, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,14 +68,14 @@ def test_each_input_counts(name: str) -> None:
 
 
 def test_a_miss_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cache.explain("stage", "arm64", INPUTS) == "not built in this checkout before"
+    assert why.explain("stage", "arm64", INPUTS) == "not built in this checkout before"
     entry = obtain(Counter())
-    assert cache.changes("stage", "arm64", INPUTS) == []
-    assert cache.explain("stage", "arm64", INPUTS | {"source": "def"}) == "changed: source"
-    differing = cache.changes("stage", "arm64", {**INPUTS, "flags": ["-m"], "more": 1})
+    assert why.changes("stage", "arm64", INPUTS) == []
+    assert why.explain("stage", "arm64", INPUTS | {"source": "def"}) == "changed: source"
+    differing = why.changes("stage", "arm64", {**INPUTS, "flags": ["-m"], "more": 1})
     assert differing == [("flags", "['-l']", "['-m']"), ("more", "(none)", "1")]
     cache.discard(entry)
-    assert "no longer in the cache" in cache.explain("stage", "arm64", INPUTS)
+    assert "no longer in the cache" in why.explain("stage", "arm64", INPUTS)
     capsys.readouterr()
     obtain(Counter(), source="def")
     assert "stage: changed: source" in capsys.readouterr().err
@@ -84,7 +84,7 @@ def test_a_miss_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_damaged_record_of_inputs_is_no_problem(places: Path) -> None:
     obtain(Counter())
     (places / "work" / "arm64" / "stage.inputs.json").write_text("{")
-    assert cache.explain("stage", "arm64", INPUTS) == "not built in this checkout before"
+    assert why.explain("stage", "arm64", INPUTS) == "not built in this checkout before"
     obtain(Counter(), source="def")
 
 
@@ -232,7 +232,7 @@ def test_threads_that_want_the_same_make_it_once() -> None:
 CHILD = """
 import sys, time
 from pathlib import Path
-from build.core import cache
+from build.core import cache, upkeep, why
 
 def build(out, scratch):
     (out / "file").write_text("content")
@@ -282,7 +282,7 @@ def test_killed_in_the_middle(places: Path) -> None:
     assert len(list((root / "tmp").iterdir())) == 1, "the killed one left its scratch"
     assert list((root / "objects").rglob("meta.json")) == []
     with cache.scratch() as alive:
-        cache.sweep()
+        upkeep.sweep()
         assert list((root / "tmp").iterdir()) == [alive], "and only that is swept"
     build = Counter()
     assert not obtain(build).hit
@@ -292,10 +292,10 @@ def test_killed_in_the_middle(places: Path) -> None:
 def test_a_scratch_folder_just_being_made_is_not_swept() -> None:
     folder = cache.prepare() / "tmp" / "young"
     folder.mkdir()
-    cache.sweep()
+    upkeep.sweep()
     assert folder.exists()
     os.utime(folder, (0, 0))
-    cache.sweep()
+    upkeep.sweep()
     assert not folder.exists()
 
 
@@ -491,58 +491,7 @@ def test_a_read_only_cache_serves_what_it_has(places: Path) -> None:
     assert "MT_CACHE" in lines[2]
 
 
-# --- listing and pruning ------------------------------------------------------------------------
-
-
-def test_listing_and_pruning(places: Path) -> None:
-    old, young = obtain(Counter()), obtain(Counter("other"), source="def")
-    os.utime(old.data.parent / "meta.json", (0, 0))
-    rows = {key: (stage, about) for stage, key, _, _, about in cache.listing()}
-    assert rows == dict.fromkeys((old.key, young.key), ("stage", "thing, arm64"))
-    count, freed = cache.prune(14)
-    assert count == 1
-    assert freed > len("content")
-    assert not old.data.exists()
-    assert young.data.exists()
-    assert cache.prune(0)[0] == 1
-    assert cache.listing() == []
-
-
-def test_use_keeps_an_object_from_being_pruned() -> None:
-    entry = obtain(Counter())
-    os.utime(entry.data.parent / "meta.json", (0, 0))
-    obtain(Counter())
-    assert cache.prune(14) == (0, 0)
-
-
-def test_a_damaged_object_is_listed_and_pruned() -> None:
-    entry = obtain(Counter())
-    (entry.data.parent / "meta.json").write_text("[]")
-    assert [row[4] for row in cache.listing()] == ["damaged"]
-    assert cache.prune(0)[0] == 1
-    assert not entry.data.parent.exists()
-
-
-def test_the_rest_of_an_object_that_was_half_removed_is_listed_and_pruned() -> None:
-    entry = obtain(Counter())
-    (entry.data.parent / "meta.json").unlink()
-    assert [row[4] for row in cache.listing()] == ["damaged"]
-    assert cache.prune(0)[0] == 1
-    assert not entry.data.parent.exists()
-
-
-def test_no_pruning_without_the_tag(places: Path) -> None:
-    entry = obtain(Counter())
-    (places / "cache" / "CACHEDIR.TAG").unlink()
-    with pytest.raises(UserError) as caught:
-        cache.prune(0)
-    assert "has no CACHEDIR.TAG" in caught.value.why
-    assert entry.data.exists()
-
-
-def test_pruning_nothing(places: Path) -> None:
-    assert cache.prune(0) == (0, 0)
-    assert not (places / "cache").exists(), "looking makes no folder"
+# --- its own record ----------------------------------------------------------------------------
 
 
 def test_the_tag_is_the_standards() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from build.config import features, licences, pins, schema, targets, tools
+from build.config import features, licences, pins, schema, targets, toolpath
 from build.core import paths
 from build.core.errors import UserError
 from build.image import rootfs
@@ -19,7 +19,7 @@ from build.lab import topology
 
 LOADERS: dict[str, Callable[[Path], object]] = {
     "features.toml": features.load_verdicts,
-    "hosttools.toml": tools.load,
+    "hosttools.toml": toolpath.load,
     "lab.toml": topology.load,
     "licences.toml": licences.load,
     "pins.toml": pins.load,

@@ -10,7 +10,7 @@ from invoke import Exit, task
 
 from build.commands.common import ARCH_HELP, COMMON, command
 from build.config import targets, tools
-from build.core import cache, errors, paths
+from build.core import errors, paths, upkeep
 from build.golang import symbols
 from build.image import dist
 from build.pipeline import order, variants
@@ -73,22 +73,31 @@ def doctor(c, json=False, debug=False):
     name="cache",
     help={
         "list": "list the objects (the default)",
-        "prune": "delete what was not used for --days",
-        "days": "days for --prune (default 14; 0 empties the cache of objects)",
+        "prune": "delete what was not used lately, or what is too much",
+        "days": "with --prune: what was unused for so many days (default 14, if no --size; 0: all)",
+        "size": "with --prune: the longest unused, until so many GB stay",
         **COMMON,
     },
 )
 @command
-def cache_(c, list=False, prune=False, days=14.0, json=False, debug=False):
+def cache_(c, list=False, prune=False, days="", size="", json=False, debug=False):
     """List or prune the cache that all checkouts share."""
     if prune:
-        count, freed = cache.prune(float(days))
+        oldest = upkeep.number(str(days), "days", upkeep.LONGEST_DAYS) if days != "" else None
+        most = upkeep.number(str(size), "GB", upkeep.LARGEST_GB) * 1e9 if size != "" else None
+        if oldest is None and most is None:
+            oldest = upkeep.DAYS
+        done = upkeep.prune(oldest, most)
         if json:
-            report.print_json({"removed": count, "bytes": freed})
+            report.print_json({"removed": done.removed, "bytes": done.freed, "left": done.left})
         else:
-            print(f"removed {count} objects, {freed / 1e6:,.1f} MB")
+            what = ", ".join(f"{count} of {part}" for part, count in sorted(done.removed.items()))
+            print(f"removed {what or 'nothing'}: {done.freed / 1e6:,.1f} MB")
+            print(f"{done.left / 1e6:,.1f} MB stay in {paths.cache_dir()}")
         return
-    rows = cache.listing()
+    if days != "" or size != "":
+        raise errors.UserError("--days and --size are bounds for pruning", cure="add --prune")
+    rows = upkeep.listing()
     if json:
         keys = ("stage", "key", "size", "idle_seconds", "for")
         report.print_json([dict(zip(keys, row, strict=True)) for row in rows])
@@ -97,8 +106,8 @@ def cache_(c, list=False, prune=False, days=14.0, json=False, debug=False):
         str(paths.cache_dir()),
         ("stage", "for", ">MB", ">days idle", "key"),
         [
-            (stage, about, f"{size / 1e6:,.1f}", f"{idle / 86400:.1f}", key[:16])
-            for stage, key, size, idle, about in rows
+            (stage, about, f"{bytes_ / 1e6:,.1f}", f"{idle / 86400:.1f}", key[:16])
+            for stage, key, bytes_, idle, about in rows
         ],
     )
 

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
-import shlex
 import shutil
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from build.config import schema
+from build.config import toolpath
 from build.config.pins import pins
-from build.core import digest
 from build.core.errors import UserError
-from build.core.paths import DATA, cache_dir
+from build.core.paths import cache_dir
 
 LOWEST_PYTHON = (3, 11)
 FREE_BYTES = 4_000_000_000
 """Space that a cold build of all platforms takes in the cache, with a margin."""
-
-_BZIP2 = """#!/bin/sh
-# busybox's build pipes its help texts through `bzip2 -1`; Python has the same library.
-exec {python} -IS -c '
-import bz2, sys
-sys.stdout.buffer.write(bz2.compress(sys.stdin.buffer.read(), 1))'
-"""
 
 
 @dataclass(frozen=True)
@@ -40,43 +29,11 @@ class Finding:
     cure: str = ""
 
 
-def _which(program: str) -> str | None:
-    # /usr/sbin and the like are not searched: a program there is not for ordinary users.
-    return shutil.which(program)
-
-
-FILE = DATA / "hosttools.toml"
-_PROGRAM = r"[A-Za-z0-9._+\[-]+"
-_SCHEMA = schema.table(
-    schema.row(
-        {"purpose": schema.text(), "package": schema.text(r"[a-z0-9.+-]+", "a package's name")},
-        {"programs": schema.each(schema.text(_PROGRAM, "a program's name"), least=1)},
-    ),
-    _PROGRAM,
-    "a program's name",
-    least=1,
-)
-
-
-def load(path: Path) -> dict[str, dict[str, str]]:
-    """Return {program: {purpose, package}} of a file. Raises UserError naming every fault."""
-    rows: dict[str, dict[str, str]] = {}
-    for name, row in schema.read(path, _SCHEMA).items():
-        for program in row.get("programs", [name]):
-            rows[program] = {"purpose": row["purpose"], "package": row["package"]}
-    return rows
-
-
-@functools.cache
-def _rows() -> dict[str, dict[str, str]]:
-    return load(FILE)
-
-
 def examine() -> list[Finding]:
     """Look at everything a build needs from this machine and return all findings."""
     found = [_python(), _machine(), *_space()]
-    for program, row in _rows().items():
-        path = _which(program)
+    for program, row in toolpath.programs().items():
+        path = toolpath.which(program)
         cure = "" if path else f"apt install {row['package']} (or your system's package of it)"
         found.append(Finding(bool(path), program, path or "not found", row["purpose"], cure))
     return found
@@ -119,50 +76,14 @@ def _space() -> list[Finding]:
 def require() -> None:
     """Raise UserError that names everything this machine lacks, each with its cure.
 
-    Too little disk space is not among the reasons: a warm build needs none.
+    Too little disk space is not among the reasons: a warm build needs none. Nor is a cache that
+    cannot be written, which serves what it has; what it lacks says so.
     """
-    lacking = [item for item in examine() if not item.ok and item.name != "disk"]
+    small = {"disk", "cache"} if cache_dir().is_dir() else {"disk"}
+    lacking = [item for item in examine() if not item.ok and item.name not in small]
     if lacking:
         raise UserError(
             "this machine lacks what a build needs",
             why="; ".join(f"{item.name}: {item.found} ({item.purpose})" for item in lacking),
             cure="; ".join(dict.fromkeys(item.cure for item in lacking)),
         )
-
-
-def farm() -> Path:
-    """Return a folder that holds links to the required programs and nothing else, for PATH.
-
-    A stand-in for bzip2 made with Python's own library is among them. Raises UserError if a
-    program is missing.
-    """
-    links = {program: _which(program) for program in _rows()}
-    if None in links.values():
-        require()
-    bzip2 = _BZIP2.format(python=shlex.quote(sys.executable))
-    folder = cache_dir() / "farm" / digest.of_json([links, bzip2])[:16]
-    if not folder.is_dir():
-        fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        for program, path in links.items():
-            (fresh / program).symlink_to(str(path))
-        (fresh / "bzip2").write_text(bzip2)
-        (fresh / "bzip2").chmod(0o755)
-        try:
-            fresh.rename(folder)
-        except OSError:  # another build was quicker
-            shutil.rmtree(fresh)
-    return folder
-
-
-def clean_environment(home: Path) -> dict[str, str]:
-    """Return the environment of a build program: our PATH, no locale, `home` for its dot files."""
-    return {
-        "PATH": str(farm()),
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "LANG": "C",
-        "LC_ALL": "C",
-        "TZ": "UTC",
-    }

@@ -7,7 +7,9 @@
             locks/<key>.lock                          one builder for each key
             tmp/<random>/                             outputs in the making, owner holds owner.lock
             gomod/ gocache/ zig/                      caches of the go and zig commands
-            farm/                                     the PATH of build programs
+            toolpath/<key>/                           the PATH of build programs
+            in-use.lock                               shared by who reads, alone for who prunes
+            code.json                                 what files of our code mean (core.code)
 
 An object appears by one rename, so it is whole or not there. Its list of files is checked before
 another stage reads it.
@@ -16,22 +18,20 @@ another stage reads it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build.core import digest, log
+from build.core import code, digest, inuse, log, oserrors, why
 from build.core.artifacts import Artifact
 from build.core.errors import BuildFailed, UserError
-from build.core.paths import cache_dir, work_dir
+from build.core.paths import cache_dir
 
 FORMAT = 1
 """Part of every key; raised when the meaning of an object changes."""
@@ -39,6 +39,7 @@ FORMAT = 1
 ALMOST_FULL = 16 << 20
 """Bytes free on the cache's disk below which a failed program is blamed on that."""
 
+MARK = "CACHEDIR.TAG"
 TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This folder is a cache of mikrotik-tailscale (see https://bford.info/cachedir/).
 # `invoke cache --prune` deletes what was not used lately; deleting all of it is safe too.
@@ -81,24 +82,31 @@ def prepare() -> Path:
     try:
         for name in ("downloads", "objects", "locks", "tmp"):
             (root / name).mkdir(parents=True, exist_ok=True)
-        tag = root / "CACHEDIR.TAG"
-        if not tag.exists():
-            tag.write_text(TAG)
+        for path, text in ((root / MARK, TAG), (root / inuse.LOCK, "")):
+            if not path.exists():
+                path.write_text(text)
     except OSError as error:
         raise UserError(
             f"cannot use the cache {root}",
             why=error.strerror or str(error),
             cure="set MT_CACHE to a folder that you can write",
         ) from error
+    inuse.share(root)
     return root
+
+
+def part(name: str) -> Path:
+    """Return a folder of the cache that the go or zig command rules, and mark it as used now."""
+    folder = cache_dir() / name
+    with contextlib.suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        os.utime(folder)
+    return folder
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a new empty folder on the cache's file system; it is gone afterwards.
-
-    What a killed build left behind is removed by the next one.
-    """
+    """Yield a new empty folder on the cache's file system; gone afterwards (`upkeep.sweep`)."""
     tmp = prepare() / "tmp"
     folder = Path(tempfile.mkdtemp(dir=tmp))
     with (folder / "owner.lock").open("w") as owner:
@@ -108,23 +116,6 @@ def scratch() -> Iterator[Path]:
         finally:
             if not os.environ.get("MT_KEEP"):
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def sweep() -> None:
-    """Remove scratch folders whose owners are gone."""
-    for folder in (prepare() / "tmp").iterdir():
-        lock = folder / "owner.lock"
-        try:
-            # A folder without its lock is being made by another process at this moment, or was
-            # left by one that was killed right then: a minute tells them apart.
-            if not lock.exists() and time.time() - folder.stat().st_mtime < 60:
-                continue
-            if lock.exists():
-                with lock.open() as owner:
-                    fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -145,8 +136,21 @@ def key_of(stage: str, inputs: Inputs) -> str:
     return digest.of_json([FORMAT, stage, inputs])
 
 
+def with_code(inputs: Inputs, module: str) -> Inputs:
+    """Return the inputs of a stage with the code of the module that makes it among them."""
+    made_by = code.identity(module)
+    return {**inputs, "code": made_by} if made_by else inputs
+
+
+def touch(stage: str, key: str) -> None:
+    """Mark an object as used now, if it is there: what a build refers to is not pruned."""
+    with contextlib.suppress(OSError):  # not there, or a cache shared read-only
+        os.utime(cache_dir() / "objects" / stage / key / "meta.json")
+
+
 def find(stage: str, key: str) -> Entry | None:
     """Return an object from the cache, or None. An unreadable one counts as none."""
+    inuse.share(cache_dir())
     folder = cache_dir() / "objects" / stage / key
     try:
         meta = json.loads((folder / "meta.json").read_bytes())
@@ -158,8 +162,7 @@ def find(stage: str, key: str) -> Entry | None:
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         log.warn(f"cache object {stage}/{key[:12]} is damaged ({error}); it is made again")
         return None
-    with contextlib.suppress(OSError):  # a cache shared read-only
-        os.utime(folder / "meta.json")
+    touch(stage, key)
     return Entry(stage, key, folder / "data", meta["files"], meta["inputs"], meta["facts"], True)
 
 
@@ -174,26 +177,30 @@ def damage(entry: Entry) -> list[str]:
     ]
 
 
-def obtain(stage: str, label: str, inputs: Inputs, build: Builder, *, title: str = "") -> Entry:
+def obtain(
+    stage: str, label: str, inputs: Inputs, build: Builder, *, title: str = "", made_by: str = ""
+) -> Entry:
     """Return the output of a stage, from the cache or by building it now.
 
     `label` is the platform or source it is for. `inputs` are all things that can change the
-    output. `build(out, scratch)` fills the folder `out` and may return facts to keep with it.
+    output, except code: that of `build`'s module, or of the module `made_by`, is added here.
+    `build(out, scratch)` fills the folder `out` and may return facts to keep with it.
     Two processes that want the same object make it once. Raises what `build` raises, and UserError
-    when the disk is full.
+    when the disk is full or the object is neither in the cache nor can be put there.
     """
+    inputs = with_code(inputs, made_by or getattr(build, "__module__", ""))
     key = key_of(stage, inputs)
     if entry := find(stage, key):
         log.detail(label, f"{stage}: nothing changed, in the cache as {key[:12]}")
-        _remember(stage, label, inputs)
+        why.remember(stage, label, inputs)
         return entry
     try:
         with locked(key, f"{stage} for {label}"):
             if entry := find(stage, key):
-                _remember(stage, label, inputs)
+                why.remember(stage, label, inputs)
                 return entry
-            log.note(label, f"{stage}: {explain(stage, label, inputs)}")
-            for name, old, new in changes(stage, label, inputs) or ():
+            log.note(label, f"{stage}: {why.explain(stage, label, inputs)}")
+            for name, old, new in why.changes(stage, label, inputs) or ():
                 log.detail(label, f"{stage}: {name} was {old}")
                 log.detail(label, f"{stage}: {name} is  {new}")
             with scratch() as folder, log.step(label, title or stage):
@@ -205,14 +212,14 @@ def obtain(stage: str, label: str, inputs: Inputs, build: Builder, *, title: str
                     # Programs say "no space" in many ways, or not at all.
                     free = shutil.disk_usage(folder).free
                     if free < ALMOST_FULL:
-                        raise _no_space(
+                        raise oserrors.no_space(
                             f"{stage} for {label}", f"{free:,} B free; {error}"
                         ) from error
                     raise
                 entry = _store(stage, key, inputs, facts, out)
     except OSError as error:
-        raise _said_better(error, f"{stage} for {label}") from error
-    _remember(stage, label, inputs)
+        raise oserrors.told(error, f"{stage} for {label}") from error
+    why.remember(stage, label, inputs)
     return entry
 
 
@@ -271,113 +278,21 @@ def intact(entry: Entry, again: Callable[[], Entry]) -> Entry:
 
 
 def discard(entry: Entry) -> None:
-    """Remove an object."""
-    shutil.rmtree(entry.data.parent, ignore_errors=True)
+    """Remove an object. Raises UserError if that cannot be."""
+    discard_folder(entry.data.parent)
 
 
 def discard_folder(folder: Path) -> None:
-    """Remove the object that lies at `folder`, as `Damaged` names it."""
-    if folder.is_relative_to(cache_dir() / "objects"):
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove the object that lies at `folder`, as `Damaged` names it; others are left alone.
 
-
-def _no_space(what: str, why: str) -> UserError:
-    return UserError(
-        f"no space left while making {what}",
-        why=why,
-        cure="free some space, run `invoke cache --prune`, or set MT_CACHE to another disk",
-    )
-
-
-def _said_better(error: OSError, what: str) -> Exception:
-    place = error.filename or cache_dir()
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _no_space(what, f"{place}: {error.strerror}")
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return UserError(
-            f"cannot write while making {what}",
-            why=f"{place}: {error.strerror}",
-            cure="make it writable, or set MT_CACHE (MT_WORK for logs) to another folder",
-        )
-    return BuildFailed(f"could not make {what}", why=str(error))
-
-
-def _last(stage: str, label: str) -> Path:
-    return work_dir() / label / f"{stage}.inputs.json"
-
-
-def _remember(stage: str, label: str, inputs: Inputs) -> None:
-    # Only a help for `explain`: a checkout whose work/ cannot be written builds all the same.
-    text = json.dumps(inputs, indent=1, sort_keys=True)
-    with contextlib.suppress(OSError):
-        path = _last(stage, label)
-        if path.exists() and path.read_text() == text:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
-def changes(stage: str, label: str, inputs: Inputs) -> list[tuple[str, str, str]] | None:
-    """Return (input, old, new) of what differs from the last build here, None for the first."""
-    try:
-        old = json.loads(_last(stage, label).read_text())
-    except (OSError, ValueError):
-        return None
-    new = json.loads(json.dumps(inputs))
-    names = sorted(old.keys() | new.keys())
-    return [
-        (name, str(old.get(name, "(none)")), str(new.get(name, "(none)")))
-        for name in names
-        if old.get(name) != new.get(name)
-    ]
-
-
-def explain(stage: str, label: str, inputs: Inputs) -> str:
-    """Return why this stage has to run, in one line."""
-    differing = changes(stage, label, inputs)
-    if differing is None:
-        return "not built in this checkout before"
-    if not differing:
-        return "inputs unchanged, its object is no longer in the cache"
-    return "changed: " + ", ".join(name for name, _, _ in differing)
-
-
-def listing() -> list[tuple[str, str, int, float, str]]:
-    """Return (stage, key, bytes, seconds since last use, what it was made for) of all objects."""
-    rows = []
-    now = time.time()
-    for folder in sorted((cache_dir() / "objects").glob("*/*")):
-        size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
-        meta = folder / "meta.json"
-        try:
-            inputs = json.loads(meta.read_text())["inputs"]
-            about = ", ".join(str(inputs[key]) for key in ("name", "target") if key in inputs)
-        except (OSError, ValueError, KeyError, TypeError):
-            about = "damaged"
-        used = (meta if meta.exists() else folder).stat().st_mtime
-        rows.append((folder.parent.name, folder.name, size, now - used, about))
-    return rows
-
-
-def prune(days: float) -> tuple[int, int]:
-    """Remove objects not used for that many days; returns how many and how many bytes.
-
-    Raises UserError if the folder lacks its CACHEDIR.TAG: then it may not be ours.
+    Raises UserError if that cannot be.
     """
-    root = cache_dir()
-    if not root.exists():
-        return 0, 0
-    if not (root / "CACHEDIR.TAG").is_file():
+    if not folder.is_relative_to(cache_dir() / "objects"):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
         raise UserError(
-            f"{root} is not pruned",
-            why="it has no CACHEDIR.TAG, so it may not be a cache of ours",
-            cure="check MT_CACHE",
+            f"cache object {folder} cannot be removed",
+            why="it is damaged, and this user may not write there",
+            cure="have its owner remove it, or set MT_CACHE to a folder of your own",
         )
-    sweep()
-    count = freed = 0
-    for stage, key, size, idle, _ in listing():
-        if idle > days * 86400:
-            with locked(key, stage):
-                shutil.rmtree(root / "objects" / stage / key, ignore_errors=True)
-            count, freed = count + 1, freed + size
-    return count, freed

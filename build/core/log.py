@@ -19,6 +19,8 @@ from build.core import redact
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+UNKEYED = "it tells people what goes on and decides nothing"
+
 _lock = threading.Lock()
 _mode = "plain"
 _progress: Progress | None = None

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.config import tools
+from build.config import toolpath
 from build.config.pins import Pin
 from build.config.targets import Target
 from build.core import cache, command
 from build.core.errors import BuildFailed
-from build.core.paths import cache_dir
+from build.sources import obtain
 
 Trees = Callable[[Pin], cache.Entry]
 """Gives the unpacked sources of a pin."""
@@ -56,15 +56,20 @@ class Go:
         """Tailscale's source tree, our patches applied."""
         return self.trees(self.tailscale).data
 
+    def keys(self) -> dict[str, str]:
+        """Return what stands for both trees, our patches included, in keys."""
+        return {pin.name: obtain.tree_key(pin) for pin in (self.tailscale, self.go)}
+
     def environment(self, scratch: Path, target: Target | None = None) -> dict[str, str]:
-        """Return the environment of a go command; without a target it works for this machine."""
-        env = tools.clean_environment(scratch)
-        shared = cache_dir()
+        """Return the environment of a go command; without a target it works for this machine.
+
+        Of the machine's programs it sees none: without C it needs none.
+        """
+        env = toolpath.environment(scratch, f"{self.root}/bin")
         env |= {
-            "PATH": f"{self.root}/bin:{env['PATH']}",
             "GOROOT": str(self.root),
-            "GOMODCACHE": str(shared / "gomod"),
-            "GOCACHE": str(shared / "gocache"),
+            "GOMODCACHE": str(cache.part("gomod")),
+            "GOCACHE": str(cache.part("gocache")),
             "GOPATH": str(scratch / "gopath"),
             "GOENV": "off",
             "GOTOOLCHAIN": "local",

@@ -19,8 +19,17 @@ FOLDER = PATCHES / "linker"
 
 
 def identity(go: Go) -> str:
-    """Return what stands for this linker in the key of what it links."""
+    """Return what stands for this linker in the name of a build (`tailscale.build`)."""
     return digest.of_json([go.go.sha256, archives.patches_identity(FOLDER)])
+
+
+def _inputs(go: Go) -> dict[str, Any]:
+    return {"name": "linker", "trees": go.keys(), "patches": archives.patches_identity(FOLDER)}
+
+
+def key(go: Go) -> str:
+    """Return the key of the object that `build` returns."""
+    return cache.key_of("linker", cache.with_code(_inputs(go), __name__))
 
 
 def build(go: Go) -> cache.Entry:
@@ -28,11 +37,6 @@ def build(go: Go) -> cache.Entry:
 
     Raises BuildFailed if the toolchain is not the known one or the patch does not apply.
     """
-    inputs = {
-        "name": "linker",
-        "go": go.go.sha256,
-        "patches": archives.patches_identity(FOLDER),
-    }
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
         replace = overlay.changed(go.root, FOLDER, scratch / "patched")
@@ -46,4 +50,4 @@ def build(go: Go) -> cache.Entry:
         go.run(words, what="toolexec", record=record, scratch=scratch, append=True)
         return {}
 
-    return cache.obtain("linker", "tools", inputs, make, title=f"linker of Go {go.version}")
+    return cache.obtain("linker", "tools", _inputs(go), make, title=f"linker of Go {go.version}")

@@ -31,8 +31,17 @@ def folders() -> dict[str, Path]:
 
 
 def identity() -> dict[str, str]:
-    """Return what stands for the patches in keys."""
+    """Return what stands for the patches in the name of a build and in the bill of materials."""
     return archives.patches_identity(FOLDER)
+
+
+def _inputs(go: Go) -> dict[str, Any]:
+    return {"name": "modules", "trees": go.keys(), "patches": identity(), "roots": "unsigned"}
+
+
+def key(go: Go) -> str:
+    """Return the key of the object that `source` returns."""
+    return cache.key_of("modules", cache.with_code(_inputs(go), __name__))
 
 
 def source(go: Go) -> cache.Entry:
@@ -41,12 +50,9 @@ def source(go: Go) -> cache.Entry:
     Each module is taken at the version that Tailscale asks for and checked against go.sum by the
     go command. Raises BuildFailed if one is not what its patches were made for.
     """
-    tree = go.trees(go.tailscale)
-    inputs = {"name": "modules", "tailscale": tree.key, "go": go.go.sha256, "patches": identity()}
-    inputs["roots"] = "unsigned"
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
-        shutil.copytree(tree.data, out, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(go.source, out, symlinks=True, dirs_exist_ok=True)
         go_mod = (out / "go.mod").read_text()
         for module, folder in folders().items():
             place = out / INSIDE / module
@@ -66,7 +72,7 @@ def source(go: Go) -> cache.Entry:
         return {}
 
     def get() -> cache.Entry:
-        return cache.obtain("modules", "all", inputs, make, title="patch Go modules")
+        return cache.obtain("modules", "all", _inputs(go), make, title="patch Go modules")
 
     entry = get()
     return cache.intact(entry, get) if entry.hit else entry

@@ -29,9 +29,14 @@ ROOTS_TAG = "mt_roots"
 
 @dataclass(frozen=True)
 class Linker:
-    """Another linker than the toolchain's: what stands for it in keys, and how to get it."""
+    """Another linker than the toolchain's.
+
+    `identity` stands for it in the names of builds, `key` is that of the object which `build`
+    returns.
+    """
 
     identity: str
+    key: str
     build: Callable[[], cache.Entry]
 
     def option(self) -> str:
@@ -108,8 +113,7 @@ def tags(go: Go) -> list[str]:
     verdicts = features.load_verdicts()
     key = {
         "name": "tags",
-        "tailscale": go.tailscale.sha256,
-        "go": go.go.sha256,
+        "trees": go.keys(),
         "verdicts": {name: [v.verdict, v.since] for name, v in verdicts.features.items()},
         "edges": [[edge.source, edge.to] for edge in verdicts.edges],
     }
@@ -185,13 +189,14 @@ def build(
     """Return the object with `tailscale.combined` for a platform.
 
     `linker` is needed for a lean recipe; `before` is called if the binary has to be compiled.
-    The long version in the facts ends in a hash of all inputs, and so names the build.
+    The long version in the facts ends in a hash of all that was chosen, and so names the build;
+    the machine and the code that made it are in the key, but not in the name: they give the same.
     Raises BuildFailed if the go command fails.
     """
     lean = linker if recipe.lean else None
     build_tags = tags_of(go, recipe)
     nowhere = Path("OUT")
-    key = {
+    chosen = {
         "name": "tailscaled",
         "target": target.name,
         "tailscale": go.tailscale.sha256,
@@ -204,8 +209,15 @@ def build(
         "command": compile_words(go, recipe, build_tags, release.long, nowhere),
     }
 
-    # A crash report names the build by this, so it stands for all that went into it.
-    long = f"{release.long}-{digest.of_json(key)[:10]}"
+    # A crash report names the build by this. It is in the binary: that must not change with the
+    # machine, nor with a line of this program that has nothing to do with it.
+    long = f"{release.long}-{digest.of_json(chosen)[:10]}"
+    key = {
+        **chosen,
+        "trees": go.keys(),
+        "modules": modules.key(go) if recipe.modules else "",
+        "linker": lean.key if lean else "",
+    }
     label = label_of(target, recipe)
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:

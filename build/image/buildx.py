@@ -1,6 +1,6 @@
 """The other assembler: `docker buildx` makes the images of all platforms from the same trees.
 
-Ours (`image.py`, `layout.py`) needs no engine. This one shows that nothing in the images is
+Ours (`oci.py`, `dist.py`) needs no engine. This one shows that nothing in the images is
 peculiar to it, and suits those whose other images come from buildx. Formats: the Dockerfile
 reference of BuildKit's built-in frontend; OCI image layout 1.0.0.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from build.config.targets import Target
-from build.core import cache, command, digest, log
+from build.core import cache, code, command, digest, log
 from build.core.artifacts import Rootfs
 from build.core.errors import BuildFailed, UserError
 from build.core.paths import work_dir
@@ -51,6 +51,7 @@ class Job:
             self.targets[name].platform: rootfs.identity(tree) for name, tree in self.trees.items()
         }
         inputs = [dockerfile(self.release), trees, self.release.tag, self.epoch, ARGUMENTS]
+        inputs.append(code.identity(__name__))
         return {"context": digest.of_json(inputs)}
 
 

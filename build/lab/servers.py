@@ -12,9 +12,8 @@ from typing import Any
 
 from build.core import cache, digest
 from build.core.errors import BuildFailed
-from build.core.paths import PATCHES, ROOT, work_dir
+from build.core.paths import ROOT, work_dir
 from build.golang.gotool import Go
-from build.sources import archives
 
 SOURCES = ROOT / "build" / "lab" / "server"
 PACKAGE = "cmd/mt-lab"
@@ -41,9 +40,7 @@ def build(go: Go) -> cache.Entry:
     files = sorted(SOURCES.glob("*.go"))
     key = {
         "name": "mt-lab",
-        "tailscale": go.tailscale.sha256,
-        "patches": digest.of_json(archives.patches_identity(PATCHES / "tailscale")),
-        "go": go.go.sha256,
+        "trees": go.keys(),
         "without": NO_UPNP,
         "sources": {path.name: digest.of_file(path) for path in files},
     }

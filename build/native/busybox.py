@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from build.config import tools
+from build.config import toolpath
 from build.config.pins import Pin
 from build.config.targets import Target
 from build.core import cache, command, digest
 from build.core.errors import BuildFailed, UserError
-from build.core.paths import APPLETS, cache_dir, work_dir
+from build.core.paths import APPLETS, work_dir
 from build.native import crosscc
+from build.sources import obtain
 
 OWN_SYMBOLS = {"EXTRA_LDFLAGS": '"-s"', "EXTRA_CFLAGS": '""'}
 """Symbols that belong to how we build, not to what the image can do: stripped by the linker."""
@@ -81,8 +82,8 @@ def build(target: Target, source: Pin, zig: Pin, tree: Callable[[Pin], cache.Ent
     inputs = {
         "name": "busybox",
         "target": target.name,
-        "busybox": source.sha256,
-        "zig": zig.sha256,
+        "trees": {pin.name: obtain.tree_key(pin) for pin in (source, zig)},
+        "tools": toolpath.identity(),
         "applets": digest.of_json(wanted),
         "flags": list(target.zig_target),
         "epoch": source.epoch,
@@ -113,14 +114,14 @@ def _make(
     flags = (*target.zig_target, *maps)
     wrappers = {"mt-cc": ("cc", *flags), "mt-hostcc": ("cc", *crosscc.HOST), "mt-ar": ("ar",)}
     crosscc.write_wrappers(bin_dir, zig, wrappers)
-    env = tools.clean_environment(scratch)
-    env["PATH"] = f"{bin_dir}:{env['PATH']}"
-    env |= crosscc.environment(scratch / "zig", cache_dir() / "zig")
+    programs = toolpath.folder()
+    env = toolpath.environment(scratch, f"{bin_dir}:{programs}")
+    env |= crosscc.environment(scratch / "zig", cache.part("zig"))
     env["SOURCE_DATE_EPOCH"] = str(source.epoch)
     record = work_dir() / target.name / "busybox.log"
 
     def make(*words: str, stdin: str = "", append: bool = True) -> None:
-        argv = [str(tools.farm() / "make"), "-C", str(sources), f"O={objects}"]
+        argv = [str(programs / "make"), "-C", str(sources), f"O={objects}"]
         argv += ["CC=mt-cc", "HOSTCC=mt-hostcc"]
         argv += ["AR=mt-ar", "STRIP=true", "SKIP_STRIP=y"]
         command.run(

@@ -1,11 +1,9 @@
-"""The order of the stages, for one platform or all: the only module that knows every stage."""
+"""The order of the stages, for one platform or all: the only room that knows every stage."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from packaging.version import Version
 from build.config import tools
 from build.config.pins import Pin, pin, pins
 from build.config.targets import Target, targets
-from build.core import cache, command, log
+from build.core import cache, log, upkeep
 from build.core.artifacts import Artifact, Rootfs
 from build.core.errors import UserError
 from build.core.version import Release
@@ -23,7 +21,7 @@ from build.gates import audit, size
 from build.golang import linker, modules, tailscale
 from build.golang.gotool import Go
 from build.image import buildx, dist, engine, oci, rootfs
-from build.native import busybox, compress
+from build.pipeline import binaries
 from build.sbom import document
 from build.sources import obtain
 
@@ -82,7 +80,7 @@ def go_command(offline: bool = False) -> Go:
 
 def lean_linker(go: Go) -> tailscale.Linker:
     """Return the linker without line tables, for the Go stage."""
-    return tailscale.Linker(linker.identity(go), lambda: linker.build(go))
+    return tailscale.Linker(linker.identity(go), linker.key(go), lambda: linker.build(go))
 
 
 def build(request: Request) -> Result:
@@ -94,7 +92,7 @@ def build(request: Request) -> Result:
     start = time.monotonic()
     tools.require()
     _check_assembler(request)
-    cache.sweep()
+    upkeep.sweep()
     mended: set[Path] = set()
     while True:
         try:
@@ -126,12 +124,14 @@ def _check_assembler(request: Request) -> None:
 def _build_once(request: Request) -> Result:
     result = Result()
     go = go_command(request.offline)
-    made, compiled = _compile_all(go, request, result)
+    made = binaries.compile_all(
+        go, lean_linker(go), request.targets, request.release, request.compress
+    )
+    result.ran += made.ran
     history = size.recorded()
     beside: dict[str, tuple[str, Artifact]] = {}
     for target in request.targets:
-        binaries, applets = made[target.name]
-        files = rootfs.collect(binaries, applets)
+        files = rootfs.collect(made.packed[target.name], made.applets[target.name])
         epoch = pin("tailscale").epoch
         entry = oci.assemble(target, files, request.release, epoch)
         result.ran += [] if entry.hit else [f"image {target.name}"]
@@ -139,7 +139,7 @@ def _build_once(request: Request) -> Result:
         result.images[target.name] = entry
         result.measures += size.measure(target, files, history)
         if request.products:
-            beside |= _beside(go, request, result, target, compiled[target.name])
+            beside |= _beside(go, request, result, target, made.compiled[target.name])
     if not request.products:
         return result
     chosen = {target.name: target for target in request.targets}
@@ -190,7 +190,8 @@ def _beside(
         files=result.rootfs[target.name],
         packed=request.compress == "upx",
     )
-    bill = result.bills[target.name] = _noted(document.build(go, subject), result, target)
+    bill = result.bills[target.name] = document.build(go, subject)
+    result.ran += [] if bill.hit else [f"{bill.stage} {target.name}"]
     long = str(program.facts["long"])
     return {
         dist.symbols_name(target.name, long): (target.name, program.artifact(tailscale.SYMBOLS)),
@@ -205,107 +206,6 @@ def _audit(path: Path, chosen: dict[str, Target]) -> None:
     else:
         (target,) = chosen.values()
         audit.require(audit.archive_faults(path, target), path.name)
-
-
-Made = dict[str, tuple[dict[str, Artifact], list[str]]]
-
-
-def _compile_all(go: Go, request: Request, result: Result) -> tuple[Made, dict[str, cache.Entry]]:
-    """Run the stages that make binaries, side by side where they use different things.
-
-    Returns what goes into each image, and the objects of the Go stage.
-
-    One lane for the go command (it uses every core itself), one for make, one for UPX (one core).
-    """
-    trees = go.trees
-    lean = lean_linker(go)
-    upx_pins = pin("upx"), pin("cmake"), pin("zig")
-    verified: list[bool] = []
-    with _lanes("go", "make", "pack") as (go_lane, make_lane, pack_lane):
-
-        def compile_go(target: Target) -> cache.Entry:
-            entry = tailscale.build(go, target, request.release, linker=lean, before=check_modules)
-            if not entry.hit:
-                audit.check_binary(entry.data / "tailscale.combined", target, go=True)
-            return _noted(entry, result, target)
-
-        def check_modules() -> None:
-            if not verified:
-                with cache.scratch() as scratch, log.step("all", "check Go modules"):
-                    tailscale.verify_modules(go, scratch)
-                verified.append(True)
-
-        def compile_c(target: Target) -> cache.Entry:
-            entry = busybox.build(target, pin("busybox"), pin("zig"), trees)
-            if not entry.hit:
-                audit.check_binary(entry.data / "busybox", target, go=False)
-            return _noted(entry, result, target)
-
-        def pack(made: Future[cache.Entry], name: str, target: Target) -> cache.Entry:
-            binary = made.result().artifact(name)
-            identity = compress.identity(*upx_pins)
-            entry = compress.compress(binary, target.name, request.compress, upx.result, identity)
-            return _noted(entry, result, target)
-
-        def make_upx() -> cache.Entry:
-            return compress.build_upx(*upx_pins, trees)
-
-        compiled = {t.name: go_lane.submit(compile_go, t) for t in request.targets}
-        upx = make_lane.submit(make_upx)
-        shells = {t.name: make_lane.submit(compile_c, t) for t in request.targets}
-        packed = {}
-        for target in request.targets:
-            name = target.name
-            packed[name] = {
-                "busybox": pack_lane.submit(pack, shells[name], "busybox", target),
-                "tailscale.combined": pack_lane.submit(
-                    pack, compiled[name], "tailscale.combined", target
-                ),
-            }
-        everything: list[Future[cache.Entry]] = [*compiled.values(), upx, *shells.values()]
-        everything += [future for pair in packed.values() for future in pair.values()]
-        _all_done(everything)
-        binaries = {
-            name: (
-                {part: future.result().artifact(part) for part, future in pair.items()},
-                list(shells[name].result().facts["applets"]),
-            )
-            for name, pair in packed.items()
-        }
-        return binaries, {name: future.result() for name, future in compiled.items()}
-
-
-def _noted(entry: cache.Entry, result: Result, target: Target) -> cache.Entry:
-    if not entry.hit:
-        result.ran.append(f"{entry.stage} {target.name}")
-    return entry
-
-
-def _all_done(futures: list[Future[cache.Entry]]) -> None:
-    """Wait for all; raise the first failure as soon as it happens."""
-    waiting = set(futures)
-    while waiting:
-        # A short timeout lets Ctrl-C be seen at once on every Python.
-        done, waiting = wait(waiting, timeout=0.2, return_when="FIRST_EXCEPTION")
-        for future in done:
-            future.result()
-
-
-@contextmanager
-def _lanes(*names: str) -> Iterator[list[ThreadPoolExecutor]]:
-    """Yield one single-thread executor per name; a failure ends what runs in all of them."""
-    lanes = [ThreadPoolExecutor(1, name) for name in names]
-    try:
-        yield lanes
-    except BaseException:
-        for lane in lanes:
-            lane.shutdown(wait=False, cancel_futures=True)
-        command.stop_all()
-        raise
-    finally:
-        for lane in lanes:
-            lane.shutdown(wait=True)
-        command.resume()
 
 
 def fetch(offline: bool = False) -> list[Pin]:

@@ -13,7 +13,7 @@ from build.core import cache
 from build.core.artifacts import Artifact
 from build.gates import weigh
 from build.golang import tailscale
-from build.native import compress
+from build.native import compress, upx
 from build.pipeline import order
 
 
@@ -31,8 +31,7 @@ def build(target: Target, recipe: tailscale.Recipe) -> tuple[Artifact, Artifact]
         raw,
         tailscale.label_of(target, recipe),
         "upx",
-        lambda: compress.build_upx(*pins_of_upx, go.trees),
-        compress.identity(*pins_of_upx),
+        lambda: upx.build(*pins_of_upx, go.trees),
     )
     return raw, packed.artifact("tailscale.combined")
 

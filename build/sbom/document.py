@@ -1,12 +1,11 @@
 """The bill of materials of a platform's image: CycloneDX 1.6 as JSON.
 
-The same inputs give the same bytes: the serial number is a UUID of the stage's key, the time that
-of the image. Format: ECMA-424 first edition (CycloneDX 1.6), package URLs by ECMA-427.
+The same inputs give the same bytes: the serial number is a UUID of everything else in the bill, the
+time that of the image. Format: ECMA-424 first edition (CycloneDX 1.6), package URLs by ECMA-427.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import uuid
 from collections.abc import Sequence
@@ -21,12 +20,12 @@ from build.config.targets import Target
 from build.core import cache, digest
 from build.core.artifacts import Artifact, Rootfs
 from build.core.errors import BuildFailed
-from build.core.paths import APPLETS, PATCHES
-from build.golang import buildinfo, modules
+from build.core.paths import PATCHES, ROOT
+from build.golang import modules
 from build.golang.gotool import Go
 from build.sbom import inventory
 from build.sbom.inventory import Component
-from build.sources import archives
+from build.sources import archives, obtain
 
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
@@ -34,8 +33,9 @@ if TYPE_CHECKING:
 
 FILE = "sbom.cdx.json"
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
-_LIBRARY = "cyclonedx-python-lib"
-_CODE = (__file__, inventory.__file__, buildinfo.__file__, licences.__file__)
+_NO_SERIAL = uuid.UUID(int=0)
+_OF_PIN = ("version", "file", "size", "sha256", "urls", "h1")
+"""What a bill says of a pin."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +63,22 @@ def build(go: Go, subject: Subject) -> cache.Entry:
     Its facts list each component with version, purl and licence, and the image's `licence`.
     Raises BuildFailed if a licence is not known, or the bill does not match its schema.
     """
+    found_in = [pin(name) for name in ("tailscale", "go", "zig", "busybox", "upx")]
     inputs = {
         "name": "sbom",
         "target": subject.target.name,
+        "platform": [subject.target.platform, subject.target.oci_architecture],
         "image": [subject.name, subject.tag, subject.manifest["digest"]],
         "epoch": subject.epoch,
         "binary": subject.binary.sha256,
         "packed": subject.packed,
-        "pins": {name: vars(pin(name)) for name in ("tailscale", "go", "zig", "busybox", "upx")},
+        "pins": {wanted.name: [getattr(wanted, name) for name in _OF_PIN] for wanted in found_in},
+        "trees": {wanted.name: obtain.tree_key(wanted) for wanted in found_in},
+        "modules": modules.key(go),
+        # The bill names the patches of the linker and of modules too.
         "patches": digest.of_json(archives.patches_identity(PATCHES)),
-        "modules": digest.of_json(modules.identity()),
-        "applets": digest.of_file(APPLETS),
         "licences": digest.of_file(licences.TABLE),
-        "library": importlib.metadata.version(_LIBRARY),
-        # Unlike other stages this one decides itself what it writes.
-        "code": [digest.of_file(Path(file)) for file in _CODE],
+        "own": {name: digest.of_file(path) for name, path in licences.files(ROOT).items()},
     }
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
@@ -85,8 +86,9 @@ def build(go: Go, subject: Subject) -> cache.Entry:
         found = inventory.collect(
             go, subject.target, binary, subject.files, packed=subject.packed, scratch=scratch
         )
-        serial = uuid.uuid5(uuid.NAMESPACE_OID, cache.key_of("sbom", inputs))
-        text = render(subject, found, serial)
+        text = render(subject, found, _NO_SERIAL)
+        serial = uuid.uuid5(uuid.NAMESPACE_OID, digest.of_bytes(text.encode()))
+        text = text.replace(str(_NO_SERIAL), str(serial), 1)
         if faults := schema_faults(text):
             raise BuildFailed("the bill of materials does not match its schema", why=faults)
         (out / FILE).write_text(text)

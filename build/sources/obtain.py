@@ -5,6 +5,7 @@ A file appears in the cache only after size and sha256 were found right.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -21,8 +22,10 @@ from typing import Any
 from build.config.pins import Pin, pin
 from build.core import cache, command, digest, log
 from build.core.errors import BuildFailed, SourceError
-from build.core.paths import PATCHES, work_dir
+from build.core.paths import PATCHES, cache_dir, work_dir
 from build.sources import archives
+
+UNKEYED = "what it brings is compared with the pin; how that becomes a tree is in archives"
 
 ROUNDS = 3
 """How often all addresses of a pin are tried before giving up."""
@@ -341,32 +344,53 @@ def _gomodule(wanted: Pin, out: Path, advance: log.Advance, *, database: bool = 
     return _by_client(wanted, out, argv, product, env)
 
 
+def _inputs(wanted: Pin) -> dict[str, Any]:
+    return {
+        "name": wanted.name,
+        "version": wanted.version,
+        "sha256": wanted.sha256,
+        "strip": wanted.strip,
+        "patches": archives.patches_identity(PATCHES / wanted.name),
+    }
+
+
+def tree_key(wanted: Pin) -> str:
+    """Return what stands for the unpacked and patched tree of a pin in the keys of its users.
+
+    The tree need not be there; if it is, it counts as used now, and so does its file.
+    """
+    key = cache.key_of("source", cache.with_code(_inputs(wanted), archives.__name__))
+    cache.touch("source", key)
+    with contextlib.suppress(OSError):
+        os.utime(cache_dir() / "downloads" / wanted.sha256)
+    return key
+
+
 def tree(wanted: Pin, *, offline: bool = False) -> cache.Entry:
     """Return the unpacked tree of a pin, its patches from `patches/<name>` applied.
 
     The object's files are checked against their list, so that no later stage reads a damaged
     compiler. Raises SourceError or BuildFailed.
     """
-    patches = PATCHES / wanted.name
-    inputs = {
-        "name": wanted.name,
-        "version": wanted.version,
-        "sha256": wanted.sha256,
-        "strip": wanted.strip,
-        "patches": archives.patches_identity(patches),
-    }
 
     def build(out: Path, scratch: Path) -> dict[str, Any]:
         file = fetch(wanted, offline=offline)
         archives.unpack(file, out, wanted.strip)
-        archives.apply_patches(out, patches)
+        archives.apply_patches(out, PATCHES / wanted.name)
         return {}
 
     def get() -> cache.Entry:
-        return cache.obtain("source", wanted.name, inputs, build, title=f"unpack {wanted.title}")
+        return cache.obtain(
+            "source",
+            wanted.name,
+            _inputs(wanted),
+            build,
+            title=f"unpack {wanted.title}",
+            made_by=archives.__name__,
+        )
 
     with _checking:
-        key = cache.key_of("source", inputs)
+        key = tree_key(wanted)
         if key not in _checked:
             entry = get()
             _checked[key] = cache.intact(entry, get) if entry.hit else entry

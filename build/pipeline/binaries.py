@@ -1,0 +1,124 @@
+"""The stages that make binaries, side by side where they use different things of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from build.config.pins import pin
+from build.config.targets import Target
+from build.core import cache, command, log
+from build.core.artifacts import Artifact
+from build.core.version import Release
+from build.gates import audit
+from build.golang import tailscale
+from build.golang.gotool import Go
+from build.native import busybox, compress, upx
+
+
+@dataclass(frozen=True)
+class Made:
+    """By platform: binaries as they go into the image, busybox's applets, objects of the Go stage.
+
+    `ran` names the stages that were not cached.
+    """
+
+    packed: dict[str, dict[str, Artifact]]
+    applets: dict[str, list[str]]
+    compiled: dict[str, cache.Entry]
+    ran: list[str] = field(default_factory=list)
+
+
+def compile_all(
+    go: Go, linker: tailscale.Linker, targets: Sequence[Target], release: Release, method: str
+) -> Made:
+    """Compile and compress the binaries of these platforms; `method` is a way to compress.
+
+    One worker for the go command (it uses every core itself), one for make, one for UPX (one core).
+    Raises the first failure of a stage, and ends the others.
+    """
+    ran: list[str] = []
+    verified: list[bool] = []
+    upx_pins = pin("upx"), pin("cmake"), pin("zig")
+    with _workers("go", "make", "pack") as (go_worker, make_worker, pack_worker):
+
+        def noted(entry: cache.Entry, target: Target) -> cache.Entry:
+            if not entry.hit:
+                ran.append(f"{entry.stage} {target.name}")
+            return entry
+
+        def compile_go(target: Target) -> cache.Entry:
+            entry = tailscale.build(go, target, release, linker=linker, before=check_modules)
+            if not entry.hit:
+                audit.check_binary(entry.data / "tailscale.combined", target, go=True)
+            return noted(entry, target)
+
+        def check_modules() -> None:
+            if not verified:
+                with cache.scratch() as scratch, log.step("all", "check Go modules"):
+                    tailscale.verify_modules(go, scratch)
+                verified.append(True)
+
+        def compile_c(target: Target) -> cache.Entry:
+            entry = busybox.build(target, pin("busybox"), pin("zig"), go.trees)
+            if not entry.hit:
+                audit.check_binary(entry.data / "busybox", target, go=False)
+            return noted(entry, target)
+
+        def pack(made: Future[cache.Entry], name: str, target: Target) -> cache.Entry:
+            binary = made.result().artifact(name)
+            return noted(compress.compress(binary, target.name, method, packer.result), target)
+
+        compiled = {t.name: go_worker.submit(compile_go, t) for t in targets}
+        packer = make_worker.submit(upx.build, *upx_pins, go.trees)
+        shells = {t.name: make_worker.submit(compile_c, t) for t in targets}
+        packed = {
+            target.name: {
+                "busybox": pack_worker.submit(pack, shells[target.name], "busybox", target),
+                "tailscale.combined": pack_worker.submit(
+                    pack, compiled[target.name], "tailscale.combined", target
+                ),
+            }
+            for target in targets
+        }
+        everything: list[Future[cache.Entry]] = [*compiled.values(), packer, *shells.values()]
+        everything += [future for pair in packed.values() for future in pair.values()]
+        _all_done(everything)
+        return Made(
+            {
+                name: {part: future.result().artifact(part) for part, future in pair.items()}
+                for name, pair in packed.items()
+            },
+            {name: list(future.result().facts["applets"]) for name, future in shells.items()},
+            {name: future.result() for name, future in compiled.items()},
+            ran,
+        )
+
+
+def _all_done(futures: list[Future[cache.Entry]]) -> None:
+    """Wait for all; raise the first failure as soon as it happens."""
+    waiting = set(futures)
+    while waiting:
+        # A short timeout lets Ctrl-C be seen at once on every Python.
+        done, waiting = wait(waiting, timeout=0.2, return_when="FIRST_EXCEPTION")
+        for future in done:
+            future.result()
+
+
+@contextmanager
+def _workers(*names: str) -> Iterator[list[ThreadPoolExecutor]]:
+    """Yield one single-thread executor per name; a failure ends what runs in all of them."""
+    workers = [ThreadPoolExecutor(1, name) for name in names]
+    try:
+        yield workers
+    except BaseException:
+        for worker in workers:
+            worker.shutdown(wait=False, cancel_futures=True)
+        command.stop_all()
+        raise
+    finally:
+        for worker in workers:
+            worker.shutdown(wait=True)
+        command.resume()
