@@ -213,7 +213,9 @@ def test_the_binarys_own_strings_have_each_module(built: order.Result, shared_ca
     """The list of modules against the linked binary's bytes, read without the go command."""
     bill = bill_of(built, "arm64")
     go = order.go_command()
-    program = order.golang.build(go, ALL["arm64"], order.release_of(), linker=order.lean_linker(go))
+    program = order.tailscale.build(
+        go, ALL["arm64"], order.release_of(), linker=order.lean_linker(go)
+    )
     content = program.artifact("tailscale.combined").path.read_bytes()
     deps = {
         tuple(part.decode() for part in line.split(b"\t")[1:3])

@@ -56,7 +56,9 @@ class Pruned:
 
 
 def sweep() -> None:
-    """Remove scratch folders whose owners are gone."""
+    """Remove scratch folders whose owners are gone, and give an older cache what it lacks."""
+    with contextlib.suppress(UserError):  # a cache shared read-only serves what it has
+        cache.prepare()
     with contextlib.suppress(OSError):
         for folder in (cache_dir() / "tmp").iterdir():
             if _abandoned(folder):
