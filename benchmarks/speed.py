@@ -5,12 +5,20 @@ little about a router, so a QEMU plugin counts the instructions of the guest; th
 two counts and the difference is divided, so that start and end cancel out. Two runs differ by a
 percent or two, where the runtime's own goroutines get in between.
 
+What was measured is asked of the plugin too: it tells how often each piece of code was run, and
+the program's own table tells the function. The functions that did most of the work have to be in
+the daemon of the same recipe, with the same size, or the run fails: a benchmark of code that no
+packet meets says nothing. On 32-bit ARM the daemon chooses its cipher by the CPU, so there each
+platform is measured with and without NEON where it may have it.
+
 Needs the dynamically linked qemu-user (Debian: qemu-user), whose plugins the static one lacks.
 """
 
 from __future__ import annotations
 
 import argparse
+import bisect
+import json
 import shutil
 import subprocess
 import sys
@@ -24,13 +32,55 @@ sys.path.insert(0, str(ROOT))
 from build.config.pins import pin  # noqa: E402
 from build.config.targets import Target, select  # noqa: E402
 from build.core import cache, errors, log  # noqa: E402
-from build.golang import modules, tailscale  # noqa: E402
+from build.golang import modules, symbols, tailscale  # noqa: E402
+from build.golang.pclntab import Func  # noqa: E402
 from build.native import crosscc  # noqa: E402
 from build.pipeline import order  # noqa: E402
 from build.views import report  # noqa: E402
 
 SOURCE = ROOT / "benchmarks" / "speed"
+PACKAGE = "cmd"
+"""Where our sources appear inside Tailscale's module: a folder that is there, as Go's assembler
+wants, and has no files of its own."""
 FEW, MANY = 200, 1200
+SHARE = 0.05
+"""A function that does this part of an operation's work has to be the daemon's."""
+WITHOUT_NEON = ",neon=off"
+CONSTRUCTOR = "github.com/tailscale/wireguard-go/device.chacha20poly1305New"
+"""What the daemon's device makes ciphers with. Benchmarks of ciphers must have called it: the
+daemon may hold other code of the same names that no packet meets."""
+CIPHERS = ("seal-", "open-")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled benchmark: its functions by address, and {name: sizes} of the daemon's."""
+
+    path: Path
+    recipe: str
+    functions: list[tuple[int, Func]]
+    daemon: dict[str, set[int]]
+    build: str
+    """The daemon's long version, which names its build."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """Instructions that one operation takes: all, and by function; `ran` is all that was run."""
+
+    total: float
+    by_function: dict[str, float]
+    ran: frozenset[str] = frozenset()
+
+    @property
+    def code(self) -> str:
+        """The packages that did the most, by their share."""
+        shares: dict[str, float] = {}
+        for name, number in self.by_function.items():
+            package = name[: name.index(".", name.rfind("/") + 1)] if "." in name else name
+            shares[package] = shares.get(package, 0) + number / self.total
+        most = sorted(shares.items(), key=lambda pair: -pair[1])[:2]
+        return " + ".join(f"{_short(name)} {share:.0%}" for name, share in most if share > SHARE)
 
 
 @dataclass(frozen=True)
@@ -38,14 +88,37 @@ class Row:
     """One benchmark on one platform: instructions per operation on both sides."""
 
     target: str
+    cpu: str
     name: str
     upstream: float
     ours: float
+    upstream_code: str
+    ours_code: str
 
     @property
     def ratio(self) -> float:
         """How many times fewer instructions ours takes."""
         return self.upstream / self.ours
+
+
+def _short(package: str) -> str:
+    for long, short in (
+        ("github.com/tailscale/wireguard-go/", ""),
+        ("golang.org/x/crypto/", "x/crypto/"),
+        ("vendor/", ""),
+        ("tailscale.com/", ""),
+    ):
+        if package.startswith(long):
+            return short + package.removeprefix(long)
+    return package
+
+
+def cpus(target: Target) -> list[str]:
+    """Return the CPUs to measure a platform on: the oldest, and that without NEON if it has it."""
+    oldest = target.qemu[1]
+    if target.goarch == "arm" and target.go_env["GOARM"] == "7":
+        return [oldest, oldest + WITHOUT_NEON]
+    return [oldest]
 
 
 def emulator(target: Target) -> str:
@@ -74,12 +147,24 @@ def plugin(folder: Path) -> Path:
     return out
 
 
-def program(target: Target, recipe: tailscale.Recipe, folder: Path) -> Path:
-    """Compile the benchmark for a platform as a recipe compiles the daemon."""
+def _sizes(functions: list[tuple[int, Func]]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for _, function in functions:
+        found.setdefault(function.name, set()).add(function.size)
+    return found
+
+
+def program(target: Target, recipe: tailscale.Recipe, folder: Path) -> Program:
+    """Compile the benchmark for a platform as a recipe compiles the daemon, and that daemon."""
     go = order.go_command()
     out = folder / f"{target.name}-{recipe.name}"
+    tree = modules.source(go).data if recipe.modules else go.source
+    overlay = folder / f"{recipe.name}.json"
+    laid = {str(tree / PACKAGE / p.name): str(p) for p in (SOURCE / "main.go", SOURCE / "linked.s")}
+    overlay.write_text(json.dumps({"Replace": laid}))
     words = tailscale.compile_words(go, recipe, tailscale.tags_of(go, recipe), "benchmark", out)
-    words[-1] = str(SOURCE / "main.go")
+    words[-1:] = [f"-overlay={overlay}", f"./{PACKAGE}"]
+    # Options come before the package, which is last.
     if recipe.lean:
         words.insert(1, order.lean_linker(go).option())
     with cache.scratch() as scratch, log.step(target.name, f"compile the {recipe.name} benchmark"):
@@ -89,22 +174,80 @@ def program(target: Target, recipe: tailscale.Recipe, folder: Path) -> Path:
             record=folder / "go.log",
             scratch=scratch,
             target=target,
-            cwd=modules.source(go).data if recipe.modules else None,
+            cwd=tree,
         )
-    return out
+    linker = order.lean_linker(go)
+    made = tailscale.build(go, target, order.release_of(), recipe, linker)
+    daemon = _sizes(symbols.functions(cache.checked(made.artifact("tailscale.combined"))))
+    return Program(out, recipe.name, symbols.functions(out), daemon, str(made.facts["long"]))
 
 
-def count(target: Target, binary: Path, name: str, counter: Path, folder: Path) -> float:
-    """Return the instructions that one operation of a benchmark takes."""
-    totals = []
-    for times in (FEW, MANY):
-        out = folder / "count.txt"
-        words = [emulator(target), "-cpu", target.qemu[1], "-plugin", f"{counter},out={out}"]
-        subprocess.run(
-            [*words, binary, name, str(times)], check=True, capture_output=True, timeout=600
+def _run(
+    target: Target, cpu: str, binary: Program, name: str, times: int, plugin: Path, folder: Path
+) -> tuple[int, dict[str, int]]:
+    out = folder / "count.txt"
+    words = [emulator(target), "-cpu", cpu, "-plugin", f"{plugin},out={out}"]
+    subprocess.run(
+        [*words, binary.path, name, str(times)], check=True, capture_output=True, timeout=600
+    )
+    first, *rest = out.read_text().splitlines()
+    starts = [address for address, _ in binary.functions]
+    found: dict[str, int] = {}
+    for line in rest:
+        address, number = line.split()
+        index = bisect.bisect_right(starts, int(address, 16)) - 1
+        function = binary.functions[index][1].name if index >= 0 else "?"
+        found[function] = found.get(function, 0) + int(number)
+    return int(first), found
+
+
+def count(
+    target: Target, cpu: str, binary: Program, name: str, plugin: Path, folder: Path
+) -> Count:
+    """Return the instructions that one operation of a benchmark takes, and where.
+
+    Raises GateFailed if a function that takes much of it is not the daemon's.
+    """
+    few, many = (_run(target, cpu, binary, name, times, plugin, folder) for times in (FEW, MANY))
+    by_function = {
+        function: (number - few[1].get(function, 0)) / (MANY - FEW)
+        for function, number in many[1].items()
+    }
+    found = Count((many[0] - few[0]) / (MANY - FEW), by_function, frozenset(many[1]))
+    if foreign := strangers(found, binary, name):
+        raise errors.GateFailed(
+            f"{name} on {target.name} measures code that is not the {binary.recipe} daemon's",
+            why=", ".join(foreign),
+            cure="call it as the daemon does: benchmarks/speed/main.go",
         )
-        totals.append(int(out.read_text()))
-    return (totals[1] - totals[0]) / (MANY - FEW)
+    return found
+
+
+def strangers(found: Count, binary: Program, name: str) -> list[str]:
+    """Return what a benchmark did otherwise than the daemon.
+
+    These are functions that do much of the work and are not in the daemon as they are here, and,
+    for a cipher, the constructor that was not called.
+    """
+    # Forms of one generic function share a name, so there may be several sizes.
+    sizes = _sizes(binary.functions)
+    much = {
+        function
+        for function, number in found.by_function.items()
+        if number / found.total >= SHARE and not function.startswith("main.")
+    }
+    wrong = []
+    if name.startswith(CIPHERS):
+        if CONSTRUCTOR not in found.ran:
+            wrong.append(f"{CONSTRUCTOR} was not called")
+        # Where it is short the daemon has it inlined in its callers only.
+        if CONSTRUCTOR in binary.daemon:
+            much.add(CONSTRUCTOR)
+    return wrong + [
+        f"{function} is another one"
+        for function in sorted(much)
+        if not sizes.get(function, set()) & binary.daemon.get(function, set())
+    ]
 
 
 def names() -> list[str]:
@@ -132,10 +275,17 @@ def main() -> int:
             counter = plugin(folder)
             for target in chosen:
                 sides = [program(target, r, folder) for r in (tailscale.UPSTREAM, tailscale.OURS)]
-                for name in options.only or names():
-                    with log.step(target.name, name):
-                        both = [count(target, side, name, counter, folder) for side in sides]
-                    rows.append(Row(target.name, name, *both))
+                for side in sides:
+                    log.note(target.name, f"compared with the daemon {side.build} ({side.recipe})")
+                for cpu in cpus(target):
+                    for name in options.only or names():
+                        with log.step(target.name, f"{name} on {cpu}"):
+                            up, own = (
+                                count(target, cpu, side, name, counter, folder) for side in sides
+                            )
+                        rows.append(
+                            Row(target.name, cpu, name, up.total, own.total, up.code, own.code)
+                        )
     except errors.Error as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -144,9 +294,12 @@ def main() -> int:
         return 0
     report.table(
         "Instructions per operation",
-        ("platform", "operation", ">upstream's recipe", ">ours", ">times fewer"),
+        ("platform", "CPU", "operation", ">upstream's recipe", ">ours", ">times fewer", "in"),
         [
-            (r.target, r.name, f"{r.upstream:,.0f}", f"{r.ours:,.0f}", f"{r.ratio:.2f}")
+            (
+                *(r.target, r.cpu, r.name, f"{r.upstream:,.0f}", f"{r.ours:,.0f}"),
+                *(f"{r.ratio:.2f}", r.ours_code),
+            )
             for r in rows
         ],
     )

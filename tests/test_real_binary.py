@@ -176,3 +176,17 @@ def test_the_ciphers_of_32_bit_arm(target: Target, tree: Path, tmp_path: Path) -
     said = go(words, place, tmp_path, target)
     assert said.count("\nok  \t") + said.startswith("ok  \t") == len(packages), said[-2000:]
     assert "Random" in said or "Generic" in said, os.linesep.join(said.splitlines()[:40])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("neon", ["on", "off"])
+@pytest.mark.parametrize("target", ARM, ids=lambda target: target.name)
+def test_the_device_takes_the_cipher_that_fits_the_cpu(
+    target: Target, neon: str, tree: Path, tmp_path: Path
+) -> None:
+    """Where packets are sealed: tsasm with NEON, x/crypto (ours) without it."""
+    program, cpu = emulator(target)[0], "cortex-a7" if neon == "on" else "cortex-a7,neon=off"
+    place = tree / modules.INSIDE / "github.com/tailscale/wireguard-go"
+    words = ["test", f"-exec=env MT_NEON={neon} {program} -cpu {cpu}", "-v", "-run=MTAEAD", "."]
+    said = go(words, place / "device", tmp_path, target)
+    assert "--- PASS: TestMTAEADByCPU" in said, said[-2000:]

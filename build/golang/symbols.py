@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build.core.errors import BuildFailed, UserError
-from build.golang.pclntab import Table, printed
+from build.golang.pclntab import Func, Table, printed
 
 MAGIC = b"mikrotik-tailscale symbols 1\n"
 
@@ -36,6 +36,12 @@ def _table(path: Path) -> tuple[bytes, int, int, int]:
             found = names.get_symbol_by_name("go:func.*") or []
             functions = next((symbol["st_value"] for symbol in found), 0)
         return table.data(), table["sh_addr"], text["sh_addr"], functions
+
+
+def functions(path: Path) -> list[tuple[int, Func]]:
+    """Return a Go program's functions by address, before compression. Raises BuildFailed."""
+    data, _, text, _ = _table(path)
+    return [(text + func.entry, func) for func in Table(data).funcs]
 
 
 def extract(shipped: Path, twin: Path, stamp: str) -> bytes:
