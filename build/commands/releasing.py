@@ -29,6 +29,8 @@ RELEASE_HELP = {
 def _plan_release(remote: str, revision: bool) -> tuple[git.Git, releasing.Plan]:
     repository = git.Git(paths.ROOT)
     state = repository.state(remote)
+    if remote:
+        releasing.require_on_main(repository, state.commit, remote)
     return repository, releasing.plan(state, pins()["tailscale"].version, revision=revision)
 
 
