@@ -37,7 +37,7 @@ class Forge:
 
     def _ask(self, method: str, path: str, fine: Sequence[int] = (), **more: Any) -> Any:
         """Return the decoded answer, None for a status in `fine`. Raises BuildFailed."""
-        address = path if path.startswith("http") else f"{self.base}/{path}"
+        address = path if path.startswith("http") else f"{self.base}/{path}".rstrip("/")
         try:
             answer = self.session.request(method, address, timeout=SECONDS, **more)
         except requests.RequestException as error:
@@ -75,6 +75,13 @@ class Forge:
             page += 1
         self._ask("POST", f"issues/{pull}/comments", json=body)
         return "written"
+
+    def look(self, path: str) -> Any:
+        """Return what is at a path below the repository, None if there is nothing to see for us.
+
+        Raises BuildFailed.
+        """
+        return self._ask("GET", path, fine=(401, 403, 404))
 
     def files(self, tag: str) -> set[str]:
         """Return the names of the files of a tag's release; none if there is no release."""
