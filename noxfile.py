@@ -107,6 +107,15 @@ def rehearsal(session: nox.Session) -> None:
 
 
 @nox.session
+def chain(session: nox.Session) -> None:
+    """A bump from Renovate to the router, on a real Gitea and its runner (root, registries)."""
+    prepare(session)
+    if os.geteuid() != 0:
+        session.error("nothing was tried: a release is proved by booting it, which needs root")
+    session.run("pytest", "-m", "chain", "-s", *session.posargs, external=INSIDE)
+
+
+@nox.session
 def docker(session: nox.Session) -> None:
     """Both assemblers against a Docker engine that the tests start (root; .ci/engine)."""
     prepare(session)
