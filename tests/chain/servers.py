@@ -1,6 +1,6 @@
-"""Gitea and its runner as processes on the loopback interface, and Gitea's API for the assertions.
+"""Gitea and its runner as processes on the loopback interface, and Gitea's API to assert with.
 
-Gitea refuses to be root: it runs as `nobody`. The runner is root, as the machine that the gate needs.
+Gitea refuses to be root: it runs as `nobody`. The runner is root, which the gate needs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -241,17 +241,25 @@ class Runner:
                 argv, env=self.env, cwd=self.room, stdout=log, stderr=log, start_new_session=True
             )
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Stop it as a service manager does: SIGTERM; then end what its jobs have left."""
+    def stop(self) -> None:
+        """Stop it as a service manager does: SIGTERM first; then end what its jobs have left."""
         if self.process is None:
             return
-        self.process.send_signal(number)
-        self.process.wait(60)
+        self.process.terminate()
         try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
         self.process = None
+        self.end_jobs()
+
+    def end_jobs(self) -> None:
+        """Kill every process that works in this runner's own folder."""
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdecimal() and (entry / "cwd").readlink().is_relative_to(self.room):
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 @contextmanager
