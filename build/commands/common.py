@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,9 @@ from invoke import Context, Exit
 from build.core import errors, git, log, paths
 from build.core.version import Release, parse_release
 from build.pipeline import order
+from build.registry import credentials
+from build.registry.client import Client
+from build.registry.repository import parse_repository
 from build.release import planning as releasing
 
 ARCH_HELP = "platform, repeatable; also under its other names (armv7, arm/v7, linux/arm/v7, x86)"
@@ -59,3 +63,14 @@ def named_release(tag: str) -> Release:
             cure="check out the commit that the tag is on",
         )
     return release
+
+
+def client_of(where: str, plain_http: bool = False) -> Client:
+    """Return a client of REGISTRY/REPOSITORY, else of $MT_REPOSITORY. Raises UserError."""
+    where = where or os.environ.get("MT_REPOSITORY", "")
+    if not where:
+        raise errors.UserError(
+            "which repository?", cure="name it as REGISTRY/REPOSITORY, or set MT_REPOSITORY"
+        )
+    found = parse_repository(where, plain_http=plain_http)
+    return Client(found, credentials.find(found.host))

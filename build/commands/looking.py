@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from build.core import errors, paths, upkeep
 from build.golang import symbols
 from build.image import dist
 from build.pipeline import order, variants
+from build.release import protection
 from build.views import report
 
 
@@ -56,15 +59,27 @@ def inspect(c, arch, json=False, debug=False):
     report.image_contents(order.build(request).images[target.name], as_json=json)
 
 
-@task(help=COMMON)
+@task(
+    help={
+        "forge": "look at a forge's settings instead: the address of the repository there",
+        **COMMON,
+    }
+)
 @command
-def doctor(c, json=False, debug=False):
+def doctor(c, forge="", json=False, debug=False):
     """Check what this machine has and lacks for a build, all at once, each with its cure."""
-    found = tools.examine()
+    if forge:
+        token = os.environ.get("MT_FORGE_TOKEN", "")
+        there, github = protection.open_forge(forge, token)
+        with contextlib.closing(there):
+            found = protection.examine(there, github)
+    else:
+        found = tools.examine()
     if json:
         report.print_json([vars(row) for row in found])
     else:
-        report.findings(found)
+        title = f"What {forge} lets through" if forge else "What a build needs from this machine"
+        report.findings(found, title)
     if not all(row.ok for row in found):
         raise Exit("", code=errors.UserError.exit_code)
 

@@ -7,16 +7,13 @@ from pathlib import Path
 
 from invoke import task
 
-from build.commands.common import COMMON, command, named_release
+from build.commands.common import COMMON, HEAD, client_of, command, named_release
 from build.config.pins import pins
-from build.core import errors, log, paths
+from build.core import git, log, paths
 from build.core.artifacts import Attachment
 from build.image import dist
-from build.registry import credentials
-from build.registry.client import Client
-from build.registry.repository import parse_repository
+from build.release import planning, referrers, signature
 from build.release import publish as publication
-from build.release import referrers, signature
 from build.release import rollback as moving
 from build.views import report
 
@@ -47,16 +44,6 @@ def sign(c, json=False, debug=False):
         print(path)
 
 
-def _client(where: str, plain_http: bool) -> Client:
-    where = where or os.environ.get("MT_REPOSITORY", "")
-    if not where:
-        raise errors.UserError(
-            "which repository?", cure="name it as REGISTRY/REPOSITORY, or set MT_REPOSITORY"
-        )
-    found = parse_repository(where, plain_http=plain_http)
-    return Client(found, credentials.find(found.host))
-
-
 def _attachments(layout_: Path, index: str, tag: str, where: str, sign: bool) -> list[Attachment]:
     """Return what is published beside the images of a layout: bills of materials, the signature."""
     beside = referrers.of_dist(layout_.parent, index, pins()["tailscale"].epoch)
@@ -78,6 +65,7 @@ def _attachments(layout_: Path, index: str, tag: str, where: str, sign: bool) ->
         "mount_from": "repository of the same registry that may have the blobs already",
         "stable": "let :stable follow; --no-stable leaves it where it is",
         "sign": "sign with the key in $MT_SIGNING_KEY; --no-sign publishes without a signature",
+        "remote": "with --release HEAD: git remote whose main branch has to have the commit",
         **COMMON,
     }
 )
@@ -92,12 +80,16 @@ def publish(
     mount_from="",
     stable=True,
     sign=True,
+    remote="origin",
     json=False,
     debug=False,
 ):
     """Send a release to a registry: all by digest, then its tag, then :stable (exit code 3)."""
     folder = Path(layout) if layout else paths.dist_dir() / "oci"
-    with _client(to, plain_http) as client:
+    if release == HEAD:
+        repository = git.Git(paths.ROOT)
+        planning.require_on_main(repository, repository.state().commit, remote)
+    with client_of(to, plain_http) as client:
         named, index = publication.head_of(folder)
         named = named_release(release) if release else named
         beside = _attachments(folder, index, named.tag, client.place.text, sign)
@@ -134,7 +126,7 @@ def publish(
 @command
 def rollback(c, to, at="", dry_run=False, plain_http=False, json=False, debug=False):
     """Move :stable to a release that is in the registry, after reading that whole."""
-    with _client(at, plain_http) as client:
+    with client_of(at, plain_http) as client:
         wanted = moving.plan(client, to)
         if wanted.moves and not dry_run:
             moving.apply(client, wanted)

@@ -100,6 +100,17 @@ class Git:
                 found.setdefault(name, commit)
         return found
 
+    def on_branch(self, commit: str, remote: str, branch: str) -> bool:
+        """Say whether a commit is part of a remote's branch, as the remote has it now.
+
+        Raises BuildFailed if the remote or its branch cannot be read.
+        """
+        self.run("fetch", "--quiet", "--no-tags", "--", remote, f"refs/heads/{branch}")
+        tip = self.run("rev-parse", "--verify", "FETCH_HEAD^{commit}").strip()
+        # git-merge-base(1): the best common ancestor is the commit itself if the tip has it in its
+        # history. Exit status 1 says that there is none.
+        return self.run("merge-base", commit, tip, fine=(0, 1)).strip() == commit
+
     def tag(self, name: str, commit: str, message: str) -> None:
         """Make an annotated tag. Raises BuildFailed if it is there already."""
         known = self.run("config", "user.email", fine=(0, 1)).strip()

@@ -230,23 +230,26 @@ def write(
     return record, stale
 
 
-def sign(make: Callable[[bytes], bytes]) -> Path:
-    """Write SHA256SUMS.sig, what `make` returns for the bytes of SHA256SUMS; returns its path.
-
-    Raises UserError if there is no SHA256SUMS, GateFailed if a product is not what it says.
-    """
-    dist = dist_dir()
-    record = read_record(dist)
+def require_unchanged() -> None:
+    """Raise GateFailed if a product is not what SHA256SUMS says, UserError if that is missing."""
+    dist, record = dist_dir(), read_record()
     if not record or not _says(dist / SUMS, record):
         raise UserError(f"{dist / SUMS} is not there or not up to date", cure="invoke build-all")
+    wrong = [name for name, row in record.items() if not _same(dist, name, record, row["from"])]
+    if wrong:
+        raise GateFailed(
+            f"what {SUMS} lists is not what is in {dist}",
+            why=f"changed: {', '.join(wrong)}",
+            cure="invoke build-all",
+        )
+
+
+def sign(make: Callable[[bytes], bytes]) -> Path:
+    """Write SHA256SUMS.sig, what `make` gives for SHA256SUMS. Raises as `require_unchanged`."""
+    dist = dist_dir()
+    require_unchanged()
     with _owned(dist):
-        wrong = [name for name, row in record.items() if not _same(dist, name, record, row["from"])]
-        if wrong:
-            raise GateFailed(
-                f"what {SUMS} lists is not what is in {dist}",
-                why=f"changed: {', '.join(wrong)}",
-                cure="invoke build-all",
-            )
+        require_unchanged()
         fresh = dist / f".{SIGNATURE}"
         fresh.write_bytes(make((dist / SUMS).read_bytes()))
         fresh.replace(dist / SIGNATURE)

@@ -37,7 +37,7 @@ class Forge:
 
     def _ask(self, method: str, path: str, fine: Sequence[int] = (), **more: Any) -> Any:
         """Return the decoded answer, None for a status in `fine`. Raises BuildFailed."""
-        address = path if path.startswith("http") else f"{self.base}/{path}"
+        address = path if path.startswith("http") else f"{self.base}/{path}".rstrip("/")
         try:
             answer = self.session.request(method, address, timeout=SECONDS, **more)
         except requests.RequestException as error:
@@ -75,6 +75,18 @@ class Forge:
             page += 1
         self._ask("POST", f"issues/{pull}/comments", json=body)
         return "written"
+
+    def look(self, path: str) -> Any:
+        """Return what is at a path below the repository, None if there is nothing to see for us.
+
+        Raises BuildFailed.
+        """
+        return self._ask("GET", path, fine=(401, 403, 404))
+
+    def files(self, tag: str) -> set[str]:
+        """Return the names of the files of a tag's release; none if there is no release."""
+        found = self._ask("GET", f"releases/tags/{tag}", fine=(404,)) or {}
+        return {str(row["name"]) for row in found.get("assets") or []}
 
     def attach(self, tag: str, text: str, files: Sequence[Path]) -> list[str]:
         """Give the release of a tag these files, and make the release if there is none.
@@ -117,8 +129,10 @@ class Forge:
             self._ask("POST", address, params={"name": path.name}, **more)
 
 
-def from_environment(environ: Mapping[str, str] = os.environ) -> Forge:
+def from_environment(environ: Mapping[str, str] = os.environ, *, reading: bool = False) -> Forge:
     """Return the forge of this CI run. The token is `$MT_FORGE_TOKEN`, else `$GITHUB_TOKEN`.
+
+    For `reading` it may be missing: what is public needs none.
 
     Variables: `GITHUB_API_URL` and `GITHUB_REPOSITORY` of GitHub's and Forgejo's Actions,
     `CI_FORGE_URL` and `CI_REPO` of Woodpecker. Raises UserError if they are not there.
@@ -127,13 +141,13 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Forge:
     if environ.get("CI_FORGE_URL"):
         api, repository = f"{environ['CI_FORGE_URL'].rstrip('/')}/api/v1", environ.get("CI_REPO")
     token = environ.get("MT_FORGE_TOKEN") or environ.get("GITHUB_TOKEN")
-    if not (api and repository and token):
+    if not (api and repository and (token or reading)):
         raise UserError(
             "no forge is known here",
             why="this is neither a run of Actions nor of Woodpecker, or it has no token",
             cure="set GITHUB_API_URL, GITHUB_REPOSITORY and MT_FORGE_TOKEN",
         )
-    return Forge(api, repository, token)
+    return Forge(api, repository, token or "")
 
 
 def pull_of(environ: Mapping[str, str] = os.environ) -> int:

@@ -14,6 +14,9 @@ from build.core.errors import BuildFailed, UserError
 from build.core.git import Git, State
 from build.core.version import Release, is_stable, parse_release
 
+MAIN = "main"
+"""The branch that releases come from."""
+
 SHOWN = 5
 """Names listed in a message before it says how many more there are."""
 
@@ -138,6 +141,20 @@ def apply(git: Git, wanted: Plan, remote: str = "") -> None:
             why=error.why,
             cure="if somebody else was quicker, that release is the right one; else try again",
         ) from error
+
+
+def require_on_main(git: Git, commit: str, remote: str) -> None:
+    """Raise UserError unless a commit is on the remote's main branch.
+
+    Whoever can push a tag could else release what nobody reviewed. Raises BuildFailed if the
+    remote does not answer.
+    """
+    if not git.on_branch(commit, remote, MAIN):
+        raise UserError(
+            f"{commit[:12]} is not on {MAIN} of {remote}; it is not released",
+            why=f"a release is what was merged into {MAIN}, whoever set the tag",
+            cure="merge it first; in a shallow clone: git fetch --unshallow",
+        )
 
 
 def require_tagged(state: State, wanted: Release) -> None:

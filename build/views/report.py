@@ -140,10 +140,12 @@ def cost_table(costs: Mapping[str, tuple[int, int, list[str]]], target: str) -> 
     table(f"{target}: what leaving out a feature saves, bytes", columns, rows)
 
 
-def findings(found: Sequence[tools.Finding]) -> None:
-    """Print what the machine has and lacks."""
+def findings(
+    found: Sequence[tools.Finding], title: str = "What a build needs from this machine"
+) -> None:
+    """Print what the machine, or whatever the title names, has and lacks."""
     rows = [("✓" if row.ok else "✕", row.name, row.found, row.purpose, row.cure) for row in found]
-    table("What a build needs from this machine", ("", "what", "found", "for", "cure"), rows)
+    table(title, ("", "what", "found", "for", "cure"), rows)
 
 
 def image_contents(entry: cache.Entry, *, as_json: bool) -> None:

@@ -1,0 +1,1 @@
+"""The maintainer's chain on real servers: `nox -s chain`."""

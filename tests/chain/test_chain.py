@@ -1,0 +1,273 @@
+"""A bump, from Renovate to the router, on real servers: each step is asserted from outside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import SHARED_CACHE
+
+from build.release import protection
+from build.router import render
+from chain.story import AFTER, BEFORE, PASSWORD, REPOSITORY, ROOT, Story, scene
+from tests.routeros import authority
+from tests.routeros import bed as beds
+from tests.routeros.model.fetch import Socket
+from tests.routeros.model.registry import Answer, Registry, serve
+
+pytestmark = pytest.mark.chain
+
+TAG = f"v{AFTER}-mt.1"
+
+
+@pytest.fixture(scope="module")
+def story() -> Iterator[Story]:
+    # Not below pytest's own folder: Gitea is another user, who may pass through but not look.
+    room = Path(tempfile.mkdtemp(prefix="mt-chain-"))
+    room.chmod(0o711)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MT_CACHE", str(SHARED_CACHE))
+            with scene(room) as made:
+                yield made
+    finally:
+        if not os.environ.get("MT_CHAIN_KEEP"):
+            shutil.rmtree(room)
+
+
+def doctor(story: Story) -> dict[str, bool]:
+    """What `invoke doctor --forge` says."""
+    argv = [sys.executable, "-m", "invoke", "doctor", "--json", "--forge"]
+    env = {**os.environ, "MT_FORGE_TOKEN": story.server.token}
+    done = subprocess.run(
+        [*argv, f"{story.server.address}/{REPOSITORY}"],
+        cwd=ROOT, env=env, text=True, capture_output=True,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    return {row["name"]: row["ok"] for row in json.loads(done.stdout)}
+
+
+def test_the_forge_is_in_order(story: Story) -> None:
+    with story.step("doctor --forge finds the settings in order") as seen:
+        found = doctor(story)
+        assert all(found.values()), found
+        seen.append(f"{len(found)} findings")
+    with story.step("doctor --forge sees each setting that is taken away") as seen:
+        (rule,) = story.ask("GET", "tag_protections")
+        story.ask("DELETE", f"tag_protections/{rule['id']}")
+        assert [name for name, ok in doctor(story).items() if not ok] == ["tags"]
+        story.ask("POST", "tag_protections", name_pattern="v*-mt.*", whitelist_usernames=["tagger"])
+        checks = {"enable_status_check": False, "status_check_contexts": []}
+        story.ask("PATCH", "branch_protections/main", **checks)
+        assert [name for name, ok in doctor(story).items() if not ok] == ["required checks"]
+        checks = {"enable_status_check": True, "status_check_contexts": protection.contexts(False)}
+        story.ask("PATCH", "branch_protections/main", **checks)
+        assert all(doctor(story).values())
+        seen.append("tags, required checks")
+
+
+def test_a_tag_is_the_bot_s_alone(story: Story) -> None:
+    with story.step("a protected tag is refused to others") as seen:
+        remote = story.server.remote(REPOSITORY, "renovate", story.tokens["renovate"])
+        done = subprocess.run(
+            ["git", "push", remote, "HEAD:refs/tags/v9.9.9-mt.1"],
+            cwd=story.work, text=True, capture_output=True,
+        )  # fmt: skip
+        assert done.returncode
+        seen += [row.strip() for row in done.stderr.splitlines() if "protected" in row][:1]
+        assert seen, done.stderr
+
+
+def test_renovate_opens_a_complete_pull_request(story: Story) -> None:
+    with story.step(f"Renovate sees Tailscale {AFTER} and opens a pull request") as seen:
+        story.renovate()
+        (pull,) = story.pulls()
+        assert AFTER in pull["title"], pull["title"]
+        seen.append(f"#{pull['number']} {pull['title']}")
+    with story.step("its postUpgrade task has completed the pin") as seen:
+        files = {row["filename"] for row in story.ask("GET", f"pulls/{pull['number']}/files")}
+        assert files == {"build/data/pins.toml", "docs/SOURCES.md"}
+        story.git("fetch", "-q", "origin", pull["head"]["ref"])
+        text = story.git("show", "FETCH_HEAD:build/data/pins.toml")
+        assert text + "\n" == (ROOT / "build" / "data" / "pins.toml").read_text()
+        seen.append(f"{', '.join(sorted(files))}; pins.toml is this checkout's")
+
+
+def test_checks_gate_the_merge(story: Story) -> None:
+    (pull,) = story.pulls()
+    commit = pull["head"]["sha"]
+    with story.step("neither Renovate nor a person merges while checks run") as seen:
+        story.renovate()
+        assert [row["number"] for row in story.pulls()] == [pull["number"]]
+        path = f"pulls/{pull['number']}/merge"
+        refused = story.ask("POST", path, Do="merge", fine=(405,), token=story.tokens["renovate"])
+        assert refused is None
+        assert story.ask("GET", f"pulls/{pull['number']}")["merged"] is False
+        seen.append("405")
+    with story.step("the runner runs the pipeline: tests, images, passed") as seen:
+        wanted = dict.fromkeys(protection.contexts(False), "success")
+        found = story.wait_for(commit, wanted, 40)
+        seen.append(", ".join(f"{name}: {state}" for name, state in sorted(found.items())))
+    with story.step("the report is a comment of the run's own token") as seen:
+        rows = story.ask("GET", f"issues/{pull['number']}/comments")
+        reports = [row["body"] for row in rows if "mikrotik-tailscale sizes" in row["body"]]
+        assert len(reports) == 1
+        assert f"v{AFTER}-mt.0" in reports[0] and "31 of 31" in reports[0]
+        seen.append(reports[0].splitlines()[1])
+
+
+def remote_tags(story: Story) -> set[str]:
+    rows = story.git("ls-remote", "--tags", "origin").splitlines()
+    return {row.split("refs/tags/")[1] for row in rows if not row.endswith("^{}")}
+
+
+def test_renovate_merges_what_is_green(story: Story) -> None:
+    before = story.git("ls-remote", "origin", "refs/heads/main").split()[0]
+    with story.step("Renovate merges what is green") as seen:
+        story.renovate()
+        assert story.pulls() == []
+        after = story.git("ls-remote", "origin", "refs/heads/main").split()[0]
+        assert after != before
+        seen.append(f"main {before[:12]} -> {after[:12]}")
+
+
+def test_a_tag_that_was_lost_is_made_up_for(story: Story) -> None:
+    with story.step("the runner is stopped in the job that tags") as seen:
+        said = story.kill_in("release-tag.yaml", "tag", "dev")
+        assert TAG not in remote_tags(story)
+        seen.append(f"the forge says {said}; no tag")
+    with story.step("the next night's run makes the tag") as seen:
+        before = story.newest("release-tag.yaml")
+        story.dispatch("release-tag.yaml")
+        run = story.wait_run("release-tag.yaml", before, 5)
+        assert run["conclusion"] == "success", story.last_log()
+        assert remote_tags(story) == {f"v{BEFORE}-mt.1", TAG}
+        seen.append(TAG)
+
+
+def test_a_release_that_was_lost_is_made_up_for(story: Story) -> None:
+    with story.step("the runner is stopped while the image is proved") as seen:
+        said = story.kill_in("release.yaml", "prove", "verify", 10)
+        story.wait_run("release.yaml", story.newest("release.yaml") - 1, 10)
+        assert index_of(story, TAG) == index_of(story, "stable") == ""
+        jobs = story.jobs(story.runs("release.yaml")[0])
+        assert jobs["publish"]["conclusion"] != "success"
+        seen.append(f"the forge says {said}; publish: {jobs['publish']['conclusion']}; no image")
+    with story.step("the next night's run proves, signs and publishes it") as seen:
+        before = story.newest("release.yaml")
+        story.dispatch("release.yaml")
+        run = story.wait_run("release.yaml", before, 30)
+        jobs = {name: row["conclusion"] for name, row in story.jobs(run).items()}
+        assert set(jobs.values()) == {"success"}, f"{jobs}\n{story.last_log()}"
+        seen.append(", ".join(f"{name}: {end}" for name, end in jobs.items()))
+
+
+def skopeo(story: Story, tag: str) -> bytes:
+    """A manifest as anybody reads it, b"" if there is none."""
+    where = f"{story.server.address.removeprefix('http://')}/{REPOSITORY}:{tag}"
+    argv = ["skopeo", "inspect", "--raw", "--tls-verify=false", "--no-creds", f"docker://{where}"]
+    done = subprocess.run(argv, capture_output=True, timeout=60)
+    return b"" if done.returncode else done.stdout
+
+
+def index_of(story: Story, tag: str) -> str:
+    content = skopeo(story, tag)
+    return f"sha256:{hashlib.sha256(content).hexdigest()}" if content else ""
+
+
+def test_what_is_published_is_whole(story: Story) -> None:
+    with story.step("the registry has the release, :stable and the signature") as seen:
+        index = index_of(story, TAG)
+        assert index and index == index_of(story, "stable")
+        assert len(json.loads(skopeo(story, TAG))["manifests"]) == 4
+        assert skopeo(story, f"{index.replace(':', '-')}.sig")
+        seen.append(index)
+    with story.step("the forge's release has the files, signed, and the five scripts") as seen:
+        release = story.ask("GET", f"releases/tags/{TAG}")
+        folder = story.room / "fetched"
+        folder.mkdir()
+        for row in release["assets"]:
+            content = requests.get(row["browser_download_url"], timeout=60).content
+            (folder / row["name"]).write_bytes(content)
+        names = {path.name for path in folder.iterdir()}
+        assert {f"{name}.rsc" for name in render.SCRIPTS} <= names
+        assert "31 of 31" in release["body"]
+        shutil.copy(story.room / "signing.pub", folder)
+        words = "openssl dgst -sha256 -verify signing.pub -signature SHA256SUMS.sig SHA256SUMS"
+        assert "Verified OK" in run(folder, *words.split())
+        sums = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+        listed = [row for row in sums if "/" not in row]
+        (folder / "listed").write_text("".join(listed))
+        assert run(folder, "sha256sum", "-c", "listed").count(": OK") == len(listed) > 8
+        assert REPOSITORY in (folder / "settings-tailscale.rsc").read_text()
+        seen.append(f"{len(names)} files, {len(listed)} sums right, signature verified")
+    with story.step("no log of any job has a secret in it") as seen:
+        logs = list((story.server.room / "data" / "actions_log").rglob("*.log"))
+        text = "".join(path.read_text(errors="replace") for path in logs)
+        private = (story.room / "signing").read_text().splitlines()[1]
+        for value in (*story.tokens.values(), PASSWORD, private):
+            assert value not in text
+        assert len(logs) > 6 and "./dev nox -s publish" in text
+        seen.append(f"{len(logs)} logs")
+    with story.step("nothing is owed any more") as seen:
+        before = story.newest("release.yaml")
+        story.dispatch("release.yaml")
+        ended = story.wait_run("release.yaml", before, 5)
+        jobs = {name: row["conclusion"] for name, row in story.jobs(ended).items()}
+        assert jobs == {"owed": "success", "prove": "skipped", "publish": "skipped"}
+        seen.append(str(jobs))
+
+
+def run(folder: Path, *words: str) -> str:
+    done = subprocess.run(words, cwd=folder, text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class Behind(Registry):
+    """Gitea's registry behind the certificate of a name; what a router pulls stays in the model."""
+
+    def __init__(self, host: str, address: str) -> None:
+        super().__init__(host=host)
+        self.address = address
+
+    def answer(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+        self.asked.append(f"{method} {url}")
+        sent = {name: text for name, text in headers.items() if name.lower() != "host"}
+        found = requests.request(method, self.address + url, headers=sent, timeout=30)
+        kept = {n: t for n, t in found.headers.items() if n.lower().startswith(("docker", "www"))}
+        kept["Content-Type"] = found.headers.get("Content-Type", "")
+        return Answer(found.status_code, kept, found.text)
+
+
+def test_the_router_switches(story: Story, tmp_path: Path) -> None:
+    host = "forge.example"
+    files = authority.make(tmp_path / "a", host)
+    behind = Behind(host, story.server.address)
+    made = beds.installed()
+    with story.step("the router's script sees the new digest over TLS, and switches") as seen:
+        index = index_of(story, "stable")
+        behind.images[index] = beds.NEW
+        made.router.registries.append(behind)
+        made.setting("TsImage", f'"{host}/{REPOSITORY}"')
+        with serve(behind, files.certificate, files.key) as port:
+            made.router.fetch.transport = Socket({host: port}, files.authority)
+            assert made.running() == [beds.OLD]
+            made.update()
+            assert made.running() == [beds.NEW]
+            asked = list(behind.asked)
+            made.router.advance(beds.TICK)
+            made.update()
+        assert made.running() == [beds.NEW]
+        assert any(row.startswith("HEAD") and "/manifests/stable" in row for row in asked), asked
+        assert made.record("digest") in index or index.endswith(made.record("digest")), index
+        seen.append(f"{', '.join(row.split('?')[0] for row in asked)} -> {index[:19]}")
