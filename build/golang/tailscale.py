@@ -17,7 +17,7 @@ from build.core import cache, digest
 from build.core.errors import BuildFailed
 from build.core.paths import PATCHES, work_dir
 from build.core.version import Release
-from build.golang import modules, symbols
+from build.golang import modules, stdlib, symbols
 from build.golang.gotool import Go
 from build.sources import archives
 
@@ -53,8 +53,8 @@ class Recipe:
     `gcflags` goes to the compiler of all packages, `ldflags` to the linker beside the version
     stamps, `tags` are added to those of the features. `lean` links without line tables, `roots`
     puts the Mozilla CA set into the binary. `features`, if given, are in and no others, whatever
-    they need: that is for showing what breaks. `modules` takes the patched Go modules,
-    `symbols` leaves a file of symbols beside the binary.
+    they need: that is for showing what breaks. `modules` takes the patched Go modules, `stdlib`
+    our changes of the standard library, `symbols` leaves a file of symbols beside the binary.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Recipe:
     roots: bool = True
     features: tuple[str, ...] = ()
     modules: bool = True
+    stdlib: bool = True
     symbols: bool = False
 
 
@@ -75,6 +76,7 @@ UPSTREAM = Recipe(
     lean=False,
     roots=False,
     modules=False,
+    stdlib=False,
     features=tuple(
         "advertiseexitnode advertiseroutes cli dns gro health ipnbus iptables listenrawdisco "
         "netstack osrouter peerapiserver portmapper unixsocketidentity useexitnode "
@@ -204,6 +206,7 @@ def build(
         "go": go.go.sha256,
         "environment": {"GOARCH": target.goarch, **target.go_env},
         "modules": digest.of_json(modules.identity()) if recipe.modules else "",
+        "stdlib": digest.of_json(stdlib.identity()) if recipe.stdlib else "",
         "linker": lean.identity if lean else "",
         "symbols": recipe.symbols,
         "command": compile_words(go, recipe, build_tags, release.long, nowhere),
@@ -226,14 +229,16 @@ def build(
         what = f"tailscaled for {target.name}"
         words = compile_words(go, recipe, build_tags, long, out / "tailscale.combined")
         source = modules.source(go).data if recipe.modules else None
-        if lean:
-            words.insert(1, lean.option())
+        options = [lean.option()] if lean else []
+        options += [stdlib.option(go, scratch)] if recipe.stdlib else []
+        words[1:1] = options
         go.run(words, what=what, record=record, scratch=scratch, target=target, cwd=source)
         if not recipe.symbols:
             return {"long": long}
         # The twin: the same packages, out of the compiler's cache, by the toolchain's own linker.
         twin = scratch / "twin"
         words = compile_words(go, replace(recipe, ldflags=("-w",)), build_tags, long, twin)
+        words[1:1] = [word for word in options if word.startswith("-overlay")]
         go.run(
             words, what=what, record=record, scratch=scratch, target=target, cwd=source, append=True
         )

@@ -125,9 +125,9 @@ def _go(go: Go, found: buildinfo.Linked, table: Mapping[str, licences.Licence]) 
         texts=texts[STD],
         origin=go.go,
         h1=go.go.h1,
-        changes=changed(PATCHES / "linker"),
+        changes=(*changed(PATCHES / "stdlib"), *changed(PATCHES / "linker")),
         cpe=f"cpe:2.3:a:golang:go:{found.go_version}:*:*:*:*:*:*:*",
-        note="Go's standard library and runtime; the patch is of the linker alone",
+        note="Go's standard library and runtime; patches/linker is of the linker alone",
     )
     version = found.versions.get(modules.ROOTS, "")
     roots = Component(
