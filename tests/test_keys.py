@@ -39,10 +39,20 @@ def each(*stages: str) -> set[str]:
     return {f"{stage} {target}" for stage in stages for target in TARGETS}
 
 
-ONCE = {"tags all", "modules all", "linker tools", "lab servers", "upx tools", "buildx all"}
+ONCE = {
+    "tags all",
+    "modules all",
+    "stdlib all",
+    "linker tools",
+    "lab servers",
+    "upx tools",
+    "buildx all",
+}
 SOURCES = {f"source {name}" for name in pins()}
 ALL = SOURCES | ONCE | each("golang", "busybox", *PACK, "image", "sbom")
-GO = {"tags all", "modules all", "linker tools", "lab servers"} | each("golang", "sbom")
+GO = {"tags all", "modules all", "stdlib all", "linker tools", "lab servers"} | each(
+    "golang", "sbom"
+)
 IMAGE = each("image") | {"buildx all"}
 
 
@@ -160,6 +170,10 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         lambda c: c.code("golang/linker"),
         {"linker tools"} | each("golang"),
     ),
+    "code of the standard library": (
+        lambda c: c.code("golang/stdlib"),
+        {"stdlib all", "tags all"} | each("golang"),
+    ),
     "code of patched modules": (
         lambda c: c.code("golang/unsign"),
         {"modules all", "tags all"} | each("golang", "sbom"),
@@ -225,6 +239,10 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "a patch of the linker": (
         lambda c: c.append("patches/linker/0001-cmd-link-leave-out-line-tables.patch", "\n"),
         {"linker tools"} | each("golang", "sbom"),
+    ),
+    "a patch of the standard library": (
+        lambda c: c.append("patches/stdlib/0001-p256-table-at-first-use.patch", "\n"),
+        {"stdlib all"} | each("golang", "sbom"),
     ),
     "what puts the linker in place": (
         lambda c: c.append("patches/linker/toolexec/main.go", "\n"),
@@ -443,7 +461,7 @@ def test_each_builder_is_a_function_of_its_stages_module() -> None:
         for path in (ROOT / "build").rglob("*.py")
         if "cache.obtain(" in path.read_text()
     }
-    assert len(users) == 10, "and the plan above asks for each of them"
+    assert len(users) == 11, "and the plan above asks for each of them"
     for user in users:
         assert builders((ROOT / "build" / user).read_text()) == []
     assert builders("cache.obtain('a', 'b', {}, elsewhere.make)")

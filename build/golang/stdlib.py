@@ -30,18 +30,27 @@ def removed() -> list[str]:
     return (FOLDER / REMOVED).read_text().split()
 
 
+def _inputs(go: Go) -> dict[str, Any]:
+    return {"name": "stdlib", "trees": go.keys(), "patches": identity()}
+
+
+def key(go: Go) -> str:
+    """Return the key of the object that `build` returns."""
+    return cache.key_of("stdlib", cache.with_code(_inputs(go), __name__))
+
+
 def build(go: Go) -> cache.Entry:
     """Return the object with the changed and added files, at their paths below GOROOT.
 
     Raises BuildFailed if the toolchain is not one that the changes were made for.
     """
-    inputs = {"name": "stdlib", "go": go.go.sha256, "patches": identity()}
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
         overlay.changed(go.root, FOLDER, out)
         return {}
 
-    return cache.obtain("stdlib", "all", inputs, make, title=f"standard library of Go {go.version}")
+    title = f"standard library of Go {go.version}"
+    return cache.obtain("stdlib", "all", _inputs(go), make, title=title)
 
 
 def option(go: Go, scratch: Path) -> str:

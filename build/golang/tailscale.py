@@ -219,6 +219,7 @@ def build(
         **chosen,
         "trees": go.keys(),
         "modules": modules.key(go) if recipe.modules else "",
+        "stdlib": stdlib.key(go) if recipe.stdlib else "",
         "linker": lean.key if lean else "",
     }
     label = label_of(target, recipe)

@@ -18,7 +18,7 @@ from build.config import features
 from build.config.pins import pins
 from build.config.targets import targets
 from build.core import cache, digest
-from build.golang import linker, modules
+from build.golang import linker, modules, stdlib
 from build.image import buildx, dist
 from build.lab import servers
 from build.pipeline import order
@@ -66,6 +66,7 @@ def keys(folder: Path, worst: bool) -> dict[str, str]:
     )
     go = order.go_command()
     linker.build(go)
+    stdlib.build(go)
     modules.source(go)
     servers.build(go)
     for wanted in pins().values():
