@@ -1,13 +1,14 @@
-"""Running programs: the only place that starts processes.
+"""Running programs to their end. Here and in `service` are the only places that start processes.
 
 Every program gets a small, stated environment, a closed standard input and a log file whose first
-line replays it by hand.
+line replays it by hand. Secrets reach the program, and neither its log nor its failure.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import shlex
 import shutil
 import signal
@@ -16,9 +17,9 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from build.core import log
+from build.core import log, redact
 from build.core.errors import BuildFailed
 
 TAIL = 15
@@ -44,9 +45,19 @@ def network_environment() -> dict[str, str]:
 
 
 def replay_line(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> str:
-    """Return a shell line that runs the same program with the same environment."""
-    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in sorted(env.items()))
-    return f"cd {shlex.quote(str(cwd))} && env -i {variables} {shlex.join(argv)}"
+    """Return a shell line that runs the same program with the same environment.
+
+    A secret is not in it: the line takes that variable from who runs it.
+    """
+    hidden = redact.secrets({**os.environ, **env})
+    variables = " ".join(
+        f'{name}="${name}"'
+        if redact.is_secret(name, value, hidden)
+        else f"{name}={shlex.quote(value)}"
+        for name, value in sorted(env.items())
+    )
+    words = redact.text(shlex.join(argv), hidden)
+    return f"cd {shlex.quote(str(cwd))} && env -i {variables} {words}"
 
 
 def run(
@@ -70,7 +81,6 @@ def run(
     from plumbum import local
 
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    output = bytearray()
     with log_file.open("ab" if append else "wb") as sink:
         sink.write(f"+ {replay_line(argv, cwd, env)}\n".encode())
         sink.flush()
@@ -82,14 +92,11 @@ def run(
         for name in list(local.env.keys()):
             local.env.pop(name, "")
         arguments = [str(part) for part in argv[1:]]
-        with _ending(_started(program, arguments, cwd, env, sink.fileno())) as process:
+        with _ending(_started(program, arguments, cwd, env)) as process:
             data = stdin.encode() if isinstance(stdin, str) else stdin
             feeder = threading.Thread(target=_feed, args=(process, data), daemon=True)
             feeder.start()
-            assert process.stdout is not None
-            while chunk := os.read(process.stdout.fileno(), 65536):
-                output += chunk
-                os.write(sink.fileno(), chunk)
+            output = _listen(process, redact.secrets({**os.environ, **env}), sink)
             code = process.wait()
             feeder.join()
     if _stopping.is_set():
@@ -104,7 +111,7 @@ def run(
 
 
 def _started(
-    program: Any, arguments: list[str], cwd: Path, env: Mapping[str, str], log_fd: int
+    program: Any, arguments: list[str], cwd: Path, env: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start a plumbum program in a process group of its own."""
     with _lock:
@@ -116,11 +123,42 @@ def _started(
             env=dict(env),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=log_fd,
+            stderr=subprocess.PIPE,
             start_new_session=True,
         )
         _running.add(process)
     return process
+
+
+def _listen(process: subprocess.Popen[bytes], hidden: list[str], sink: BinaryIO) -> bytes:
+    """Write what a program says to its log, without what is `hidden`; return its standard output.
+
+    Ends when standard output is closed and the program has ended: what it leaves running may keep
+    its standard error for ever.
+    """
+    assert process.stdout is not None and process.stderr is not None
+    output = bytearray()
+    filters = {pipe: redact.Filter(hidden) for pipe in (process.stdout, process.stderr)}
+    with selectors.DefaultSelector() as waiting:
+        for pipe in filters:
+            waiting.register(pipe, selectors.EVENT_READ)
+        while waiting.get_map():
+            alone = process.stdout not in (key.fileobj for key in waiting.get_map().values())
+            ended = alone and process.poll() is not None
+            ready = waiting.select(0 if ended else 0.1 if alone else None)
+            if ended and not ready:
+                break
+            for pipe in [pipe for pipe in filters if pipe in (key.fileobj for key, _ in ready)]:
+                chunk = os.read(pipe.fileno(), 65536)
+                if not chunk:
+                    waiting.unregister(pipe)
+                if pipe is process.stdout:
+                    output += chunk
+                sink.write(filters[pipe].feed(chunk) if chunk else filters[pipe].end())
+                sink.flush()
+        for rest in filters.values():
+            sink.write(rest.end())
+    return bytes(output)
 
 
 @contextlib.contextmanager
@@ -130,14 +168,19 @@ def _ending(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes
         yield process
     finally:
         if process.poll() is None:
-            _end(process, signal.SIGKILL)
+            end(process, signal.SIGKILL)
             process.wait()
-        for pipe in (process.stdin, process.stdout):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        with _lock:
-            _running.discard(process)
+        forget(process)
+
+
+def forget(process: subprocess.Popen[bytes]) -> None:
+    """Tell `stop_all` that a program has ended."""
+    with _lock:
+        _running.discard(process)
 
 
 def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
@@ -148,7 +191,8 @@ def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
         process.stdin.close()
 
 
-def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to a program and its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
@@ -160,12 +204,12 @@ def stop_all() -> None:
         running = list(_running)
     for process in running:
         log.note("", f"ending {process.pid}")
-        _end(process, signal.SIGTERM)
+        end(process, signal.SIGTERM)
     for process in running:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=3)
         # Its children may be deaf to SIGTERM even where it is not.
-        _end(process, signal.SIGKILL)
+        end(process, signal.SIGKILL)
 
 
 def resume() -> None:
@@ -211,12 +255,12 @@ def call(
     `timeout` is in seconds; output and errors are returned together. Raises KeyboardInterrupt if
     `stop_all` ended it and BuildFailed if the program does not exist.
     """
-    with _ending(_launch(argv, env, cwd, subprocess.PIPE, subprocess.STDOUT)) as process:
+    with _ending(launch(argv, env, cwd, subprocess.PIPE, subprocess.STDOUT)) as process:
         try:
             output, _ = process.communicate(stdin.encode(), timeout=timeout)
             code: int | None = process.returncode
         except subprocess.TimeoutExpired:
-            _end(process, signal.SIGKILL)
+            end(process, signal.SIGKILL)
             output, _ = process.communicate()
             code = None
     if _stopping.is_set():
@@ -224,73 +268,13 @@ def call(
     return Outcome(code, output.decode(errors="replace"))
 
 
-class Service:
-    """A program that runs until it is stopped, with a standard input to command it.
-
-    Standard output and errors go to `log_file`. Lines that `send` writes reach its standard input,
-    which closes when this process ends, however it ends.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes], name: str, log_file: Path) -> None:
-        self._process = process
-        self.name = name
-        self.log_file = log_file
-
-    @property
-    def pid(self) -> int:
-        """The process id, as this process sees it."""
-        return self._process.pid
-
-    @property
-    def code(self) -> int | None:
-        """The exit code, None while it runs."""
-        return self._process.poll()
-
-    def send(self, line: str) -> None:
-        """Write a line to its standard input. Raises BuildFailed if it is gone."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line.encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError as error:
-            raise BuildFailed(f"{self.name} is gone", why=tail(self.log_file)) from error
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the program and its children, if it still runs."""
-        if self.code is None:
-            _end(self._process, number)
-
-    def stop(self, timeout: float = 5.0) -> int:
-        """Close its input, ask it to end, kill it after `timeout` seconds; returns the code."""
-        with contextlib.suppress(OSError):
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-        self.signal(signal.SIGTERM)
-        try:
-            code = self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.signal(signal.SIGKILL)
-            code = self._process.wait()
-        with _lock:
-            _running.discard(self._process)
-        return code
-
-
-def start(
-    argv: Sequence[str], *, name: str, log_file: Path, env: Mapping[str, str], cwd: Path
-) -> Service:
-    """Start a program and return at once. The caller stops it; `stop_all` does too."""
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    with log_file.open("wb") as sink:
-        sink.write(f"+ {replay_line(argv, cwd, env)}\n".encode())
-        sink.flush()
-        process = _launch(argv, env, cwd, sink.fileno(), sink.fileno())
-    return Service(process, name, log_file)
-
-
-def _launch(
+def launch(
     argv: Sequence[str], env: Mapping[str, str], cwd: Path, stdout: int, stderr: int
 ) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own, which `stop_all` ends, and return at once.
+
+    Raises BuildFailed if there is no such program.
+    """
     with _lock:
         if _stopping.is_set():
             raise KeyboardInterrupt

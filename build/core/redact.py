@@ -132,9 +132,9 @@ def text(value: str, hidden: list[str] | None = None) -> str:
     return _HEADER.sub(rf"\g<1>{HIDDEN}", value)
 
 
-def is_secret(name: str, value: str) -> bool:
-    """Say whether a variable holds something that must not be shown."""
-    return any(_of_variable(name, value)) or text(value) != value
+def is_secret(name: str, value: str, hidden: list[str]) -> bool:
+    """Say whether a variable holds something that must not be shown, of its own or `hidden`."""
+    return any(_of_variable(name, value)) or text(value, hidden) != value
 
 
 class Filter:

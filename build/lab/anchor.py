@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from build.core import command
-from build.core.command import Outcome, Service
+from build.core import command, service
+from build.core.command import Outcome
 from build.core.errors import BuildFailed
+from build.core.service import Service
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "LANG": "C", "LC_ALL": "C"}
@@ -63,7 +64,7 @@ class Anchor:
         argv = ["unshare", "--mount", "--propagation=private", "--pid", "--net", "--uts", "--ipc"]
         argv += ["--fork", "--kill-child", "--mount-proc", str(self.program), "anchor"]
         log_file = self.logs / "anchor.log"
-        self._anchor = command.start(
+        self._anchor = service.start(
             argv, name="anchor", log_file=log_file, env=ENVIRONMENT, cwd=Path("/")
         )
         try:
@@ -78,8 +79,8 @@ class Anchor:
     def __exit__(self, *_: object) -> None:
         """End everything in the namespaces and wait until it is gone."""
         self._anchor.stop()
-        for service in self._services:
-            service.stop()
+        for one in self._services:
+            one.stop()
 
     def _enter(self, space: str) -> list[str]:
         words = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--uts", "--ipc"]
@@ -114,15 +115,15 @@ class Anchor:
         self, name: str, space: str, argv: Sequence[str], env: dict[str, str] | None = None
     ) -> Service:
         """Start a program of this machine in a network namespace."""
-        service = command.start(
+        started = service.start(
             [*self._enter(space), *argv],
             name=name,
             log_file=self.logs / f"{name}.log",
             env=ENVIRONMENT if env is None else env,
             cwd=Path("/"),
         )
-        self._services.append(service)
-        return service
+        self._services.append(started)
+        return started
 
     def server(self, name: str, space: str, *words: str) -> Service:
         """Start one of our servers and wait until it is ready. Raises BuildFailed."""

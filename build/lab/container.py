@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from build.core import command
-from build.core.command import Outcome, Service
+from build.core.command import Outcome
 from build.core.errors import BuildFailed
 from build.core.paths import ROOT
+from build.core.service import Service
 from build.image.bundle import Bundle
 from build.lab.anchor import PATH, Anchor, children, wait_for
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from build.core import command
-from build.core.command import Service
 from build.core.errors import Error
+from build.core.service import Service
 from build.image.bundle import Bundle
 from build.lab.anchor import Anchor, events, wait_for
 from build.lab.container import Container
