@@ -12,7 +12,7 @@ from fakes import web as fake_web
 from hypothesis import settings
 
 from build.core import command, log, paths
-from build.sources import obtain
+from build.sources import download, obtain
 
 # A shell starts background jobs deaf to Ctrl-C, and their children inherit it. The tests send that
 # signal and expect it to be heard, however they were started.
@@ -37,7 +37,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MT_DIST", str(tmp_path / "dist"))
     monkeypatch.setenv("MT_WORK", str(tmp_path / "work"))
     monkeypatch.setenv("MT_APT_DIR", str(tmp_path / "no-apt"))
-    monkeypatch.setattr(obtain, "PAUSE", 0.01)
+    monkeypatch.setattr(download, "PAUSE", 0.01)
     obtain._checked.clear()
     log.configure("plain")
     yield tmp_path

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from build.router import deploy
+from build.router import plan as planning
 from build.router import render as renderer
 from build.router.restapi import Client, DeployError, offer
 from tests.routeros import bed as beds
@@ -35,10 +36,10 @@ class Desk:
     client: Client
     told: list[str]
 
-    def plan(self, wanted: deploy.Wanted) -> deploy.Plan:
-        return deploy.plan(deploy.read(self.client), wanted)
+    def plan(self, wanted: planning.Wanted) -> planning.Plan:
+        return planning.plan(planning.read(self.client), wanted)
 
-    def apply(self, wanted: deploy.Wanted) -> deploy.Plan:
+    def apply(self, wanted: planning.Wanted) -> planning.Plan:
         steps = self.plan(wanted)
         deploy.apply(
             self.client,
@@ -68,12 +69,12 @@ def bare(version: str = "7.24") -> Bed:
     return made
 
 
-def wanted(folder: Path, made: Bed, image: Image = NEW) -> deploy.Wanted:
+def wanted(folder: Path, made: Bed, image: Image = NEW) -> planning.Wanted:
     """A tar whose contents the model takes for an image."""
     tar = folder / TAR
     tar.write_bytes(hashlib.sha256(image.name.encode()).hexdigest().encode() * 500)
     made.router.containers.files[TAR] = image
-    return deploy.Wanted(SCRIPTS, tar, "arm64", image.digest)
+    return planning.Wanted(SCRIPTS, tar, "arm64", image.digest)
 
 
 @pytest.mark.parametrize("version", versions())
@@ -168,7 +169,7 @@ def test_problems_are_all_named_before_anything_is_done(
 ) -> None:
     made = bare()
     with desk(made) as at:
-        state, goal = deploy.read(at.client), wanted(tmp_path, made)
+        state, goal = planning.read(at.client), wanted(tmp_path, made)
         if problem == "old":
             state = replace(state, version=(7, 18, 2))
         elif problem == "mode":
@@ -188,7 +189,7 @@ def test_problems_are_all_named_before_anything_is_done(
             goal = replace(goal, image=tmp_path / "nope.tar")
         elif problem == "digest":
             goal = replace(goal, digest="latest")
-        steps = deploy.plan(state, goal)
+        steps = planning.plan(state, goal)
         assert steps.actions == ()
         assert any(message in line for line in steps.lines()), steps.lines()
         with pytest.raises(DeployError, match=message):
@@ -201,9 +202,9 @@ def test_problems_are_all_named_before_anything_is_done(
 def test_a_wrong_password_and_a_silent_router_are_told_apart() -> None:
     made = bare()
     with serve(Rest(made.router)) as address, pytest.raises(DeployError, match="user or password"):
-        deploy.read(Client(address, "admin", "wrong"))
+        planning.read(Client(address, "admin", "wrong"))
     with pytest.raises(DeployError, match="no answer"):
-        deploy.read(Client(address, "admin", "secret"))
+        planning.read(Client(address, "admin", "secret"))
 
 
 def test_a_tar_that_arrives_cut_is_not_used(tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ def test_without_an_image_the_router_pulls_for_itself() -> None:
     made = bare()
     made.registry.down = False
     with desk(made) as at:
-        steps = at.apply(deploy.Wanted(SCRIPTS))
+        steps = at.apply(planning.Wanted(SCRIPTS))
         assert steps.lines()[-1].endswith("scheduler, container")
         made.router.advance(600)
     assert made.running() == [OLD]

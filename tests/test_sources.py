@@ -20,7 +20,7 @@ from build.config.pins import Pin, pin
 from build.core import cache, command, digest
 from build.core.errors import SourceError
 from build.pipeline import order
-from build.sources import obtain
+from build.sources import download, obtain
 
 BODY = b"the right bytes\n" * 5000
 
@@ -92,7 +92,7 @@ def test_a_truncated_transfer_is_tried_again(web: Web) -> None:
 def test_a_transfer_truncated_every_time(web: Web) -> None:
     wanted = archive(web.play("/thing", Answer(BODY[:100], claims=len(BODY) - 100)))
     assert "the transfer broke off" in failure(wanted).why
-    assert web.asked("/thing") == obtain.ROUNDS
+    assert web.asked("/thing") == download.ROUNDS
     nothing_left_behind(wanted)
 
 
@@ -120,7 +120,7 @@ def test_a_passing_fault_is_tried_again(web: Web, status: int) -> None:
 def test_a_server_that_always_fails(web: Web) -> None:
     wanted = archive(web.play("/thing", Answer(b"later", 503)))
     assert "HTTP 503" in failure(wanted).why
-    assert web.asked("/thing") == obtain.ROUNDS
+    assert web.asked("/thing") == download.ROUNDS
     nothing_left_behind(wanted)
 
 
@@ -210,9 +210,9 @@ def test_mirrors_of_this_machines_apt(
     path.parent.mkdir(parents=True)
     path.write_text(text)
     monkeypatch.setenv("MT_APT_DIR", str(places / "apt"))
-    assert obtain.debian_mirrors() == expected
+    assert download.debian_mirrors() == expected
     monkeypatch.setenv("MT_DEBIAN_MIRROR", "http://mine.example/debian/")
-    assert obtain.debian_mirrors() == ["http://mine.example/debian"]
+    assert download.debian_mirrors() == ["http://mine.example/debian"]
 
 
 def test_a_local_folder_of_sources(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +266,7 @@ def test_threads_at_once_fetch_once(web: Web) -> None:
 def test_two_processes_at_once_fetch_once(web: Web) -> None:
     wanted = archive(web.play("/thing", Answer(BODY)))
     code = f"""
-        from build.sources import obtain
+        from build.sources import download, obtain
         from build.config.pins import Pin
         obtain.fetch({wanted!r})
     """
@@ -475,7 +475,7 @@ def test_go_and_a_passing_fault(fake_go, passing: str) -> None:
 def test_go_and_a_fault_that_stays(fake_go) -> None:
     path = fake_go("503 Service Unavailable")
     assert "503 Service Unavailable" in failure(module_pin()).why
-    assert len(calls(path)) == obtain.ROUNDS
+    assert len(calls(path)) == download.ROUNDS
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from build.core import errors, log, paths
 from build.image import dist
 from build.pipeline import order
 from build.router import deploy as deployment
+from build.router import plan as planning
 from build.router import render, restapi
 from build.views import report
 
@@ -115,8 +116,8 @@ def deploy(
         digest_ = record.get("oci", {}).get("index") or f"sha256:{record[image.name]['sha256']}"
         arch = target.name
     client = restapi.Client(host, user, password, ca)
-    wanted = deployment.Wanted(scripts, image, arch, digest_, disk)
-    steps = deployment.plan(deployment.read(client), wanted)
+    wanted = planning.Wanted(scripts, image, arch, digest_, disk)
+    steps = planning.plan(planning.read(client), wanted)
     if json:
         report.print_json(
             {"actions": [row.text for row in steps.actions], "problems": list(steps.problems)}
