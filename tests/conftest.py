@@ -11,7 +11,7 @@ import pytest
 from fakes import web as fake_web
 from hypothesis import settings
 
-from build.core import command, log, paths
+from build.core import command, log, paths, redact
 from build.sources import download, obtain
 
 # A shell starts background jobs deaf to Ctrl-C, and their children inherit it. The tests send that
@@ -39,6 +39,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MT_APT_DIR", str(tmp_path / "no-apt"))
     monkeypatch.setattr(download, "PAUSE", 0.01)
     obtain._checked.clear()
+    # A password of one test is an ordinary word of the next.
+    redact._known.clear()
     log.configure("plain")
     yield tmp_path
     obtain._checked.clear()
