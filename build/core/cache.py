@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build.core import digest, log
+from build.core import digest, log, marks
 from build.core.artifacts import Artifact
 from build.core.errors import BuildFailed, UserError
 from build.core.paths import cache_dir, work_dir
@@ -313,7 +313,7 @@ def _remember(stage: str, label: str, inputs: Inputs) -> None:
         path = _last(stage, label)
         if path.exists() and path.read_text() == text:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        marks.make_folder(path.parent)
         path.write_text(text)
 
 

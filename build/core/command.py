@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build.core import log
+from build.core import log, marks
 from build.core.errors import BuildFailed
 
 TAIL = 15
@@ -69,7 +69,7 @@ def run(
     # plumbum is imported here because it costs 60 ms that a build with nothing to run need not pay.
     from plumbum import local
 
-    log_file.parent.mkdir(parents=True, exist_ok=True)
+    marks.make_folder(log_file.parent)
     output = bytearray()
     with log_file.open("ab" if append else "wb") as sink:
         sink.write(f"+ {replay_line(argv, cwd, env)}\n".encode())
@@ -280,7 +280,7 @@ def start(
     argv: Sequence[str], *, name: str, log_file: Path, env: Mapping[str, str], cwd: Path
 ) -> Service:
     """Start a program and return at once. The caller stops it; `stop_all` does too."""
-    log_file.parent.mkdir(parents=True, exist_ok=True)
+    marks.make_folder(log_file.parent)
     with log_file.open("wb") as sink:
         sink.write(f"+ {replay_line(argv, cwd, env)}\n".encode())
         sink.flush()
