@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from invoke import task
 
 from build.commands.common import ARCH_HELP, COMMON, command, named_release
 from build.config import features, targets
-from build.core import errors, paths
+from build.core import errors, marks, paths
 from build.gates import size
 from build.golang import tailscale
 from build.pipeline import order, variants
@@ -190,7 +192,7 @@ def size_(c, arch, by="", check=False, record="", json=False, debug=False):
 @task(help={"arch": "platform for the treemap (default arm64)", **COMMON})
 @command
 def chart(c, arch="arm64", json=False, debug=False):
-    """Draw dist/report.html: a treemap of the binary and the trend over recorded releases."""
+    """Draw work/report.html: a treemap of the binary and the trend over recorded releases."""
     target = targets.target(arch)
     history = size.recorded()
     parts = [
@@ -208,8 +210,11 @@ def chart(c, arch="arm64", json=False, debug=False):
     ]
     if history:
         parts += [plots.trend(history, part) for part in (size.ROOTFS, "tailscale.combined")]
-    path = paths.dist_dir() / "report.html"
-    plots.write(path, f"Sizes of {order.release_of().tag}", parts)
+    path = paths.work_dir() / "report.html"
+    marks.make_folder(path.parent)
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(plots.page(f"Sizes of {order.release_of().tag}", parts))
+    fresh.replace(path)
     if json:
         report.print_json({"report": str(path)})
     else:

@@ -12,9 +12,9 @@ from invoke import Exit, task
 
 from build.commands.common import ARCH_HELP, COMMON, command
 from build.config import targets, tools
-from build.core import errors, paths, upkeep
+from build.core import errors, log, marks, ownership, paths, upkeep
 from build.golang import symbols
-from build.image import dist
+from build.image import record
 from build.pipeline import order, variants
 from build.release import protection
 from build.views import report
@@ -130,21 +130,32 @@ def cache_(c, list=False, prune=False, days="", size="", json=False, debug=False
 @task(help=COMMON)
 @command
 def clean(c, json=False, debug=False):
-    """Delete dist/ and work/ of this checkout; the shared cache stays."""
-    removed = []
-    for folder, mark in ((paths.dist_dir(), dist.RECORD), (paths.work_dir(), None)):
-        if not folder.exists():
-            continue
-        inside = folder.is_relative_to(paths.ROOT)
-        if not inside and (mark is None or not (folder / mark).exists()):
-            raise errors.UserError(
-                f"{folder} is not deleted",
-                why="it lies outside the checkout and does not look like a build's output",
-                cure="delete it yourself if it should go",
-            )
-        shutil.rmtree(folder)
-        removed.append(str(folder))
+    """Delete what build.json lists in dist/, and work/ if it carries our mark; the cache stays."""
+    work, dist = paths.work_dir(), paths.dist_dir()
+    # Everything is looked at before anything goes.
+    doomed: list[Path] = []
+    if work.is_symlink() or work.exists():
+        ownership.require_deletable(work)
+        if not marks.marked(work):
+            raise ownership.refuse(work, f"it does not carry our mark, {marks.MARK}")
+        if dist.resolve().is_relative_to(work.resolve()):
+            raise ownership.refuse(work, f"{dist} lies in it")
+        doomed.append(work)
+    ours = record.deletable(dist) if dist.is_symlink() or dist.exists() else []
+    try:
+        for folder in doomed:
+            shutil.rmtree(folder)
+        removed = [*doomed, *record.delete(ours)]
+    except OSError as error:
+        raise errors.UserError(
+            f"cannot delete {error.filename}", why=error.strerror or str(error)
+        ) from error
+    kept = sorted(str(path) for path in dist.iterdir()) if dist.exists() else []
+    # One line for a folder, not one for each file of its.
+    shown = [str(path) for path in removed if path.parent not in removed]
     if json:
-        report.print_json(removed)
+        report.print_json(shown)
     else:
-        print("\n".join(f"deleted {path}" for path in removed) or "nothing to delete")
+        print("\n".join(f"deleted {path}" for path in shown) or "nothing to delete")
+    if kept:
+        log.warn(f"not ours, and still there: {', '.join(kept)}")

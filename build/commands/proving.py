@@ -9,8 +9,9 @@ from invoke import Exit, task
 
 from build.commands.common import ARCH_HELP, COMMON, command, named_release
 from build.config import targets
-from build.core import errors, paths
+from build.core import errors
 from build.gates import figures, runtime
+from build.image import record as dist_record
 from build.trials import runs
 from build.views import plots, report
 
@@ -80,8 +81,7 @@ def figures_(
     rows = report.figure_rows(result, history)
     columns = [name.removeprefix(">") for name in report.FIGURE_COLUMNS]
     parts = [plots.table(columns, rows), plots.ratios(result), plots.figure_trend(history, result)]
-    page = paths.dist_dir() / "figures.html"
-    plots.write(page, f"Figures of {result.release}", parts)
+    page = dist_record.keep("figures.html", plots.page(f"Figures of {result.release}", parts))
     if json:
         report.print_json(result.table())
     else:

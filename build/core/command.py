@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from build.core import log, redact
+from build.core import log, marks, redact
 from build.core.errors import BuildFailed
 
 TAIL = 15
@@ -80,7 +80,7 @@ def run(
     # plumbum is imported here because it costs 60 ms that a build with nothing to run need not pay.
     from plumbum import local
 
-    log_file.parent.mkdir(parents=True, exist_ok=True)
+    marks.make_folder(log_file.parent)
     with log_file.open("ab" if append else "wb") as sink:
         sink.write(f"+ {replay_line(argv, cwd, env)}\n".encode())
         sink.flush()

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from build.core import command
+from build.core import command, marks
 from build.core.errors import BuildFailed
 
 
@@ -67,7 +67,7 @@ def start(
     argv: Sequence[str], *, name: str, log_file: Path, env: Mapping[str, str], cwd: Path
 ) -> Service:
     """Start a program and return at once. The caller stops it; `stop_all` does too."""
-    log_file.parent.mkdir(parents=True, exist_ok=True)
+    marks.make_folder(log_file.parent)
     with log_file.open("wb") as sink:
         sink.write(f"+ {command.replay_line(argv, cwd, env)}\n".encode())
         sink.flush()

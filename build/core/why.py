@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from build.core import marks
 from build.core.paths import work_dir
 
 UNKEYED = "it explains why a stage runs, after that was decided"
@@ -30,7 +31,7 @@ def remember(stage: str, label: str, inputs: Inputs) -> None:
         path = _last(stage, label)
         if path.exists() and path.read_text() == text:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        marks.make_folder(path.parent)
         path.write_text(text)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from build.core.errors import GateFailed, UserError
 from build.core.paths import DATA, dist_dir
 from build.core.version import parse_release
+from build.image import record as dist_record
 from build.lab.measuring import Sample
 
 OURS, UPSTREAM = SIDES = ("ours", "upstream")
@@ -159,17 +160,13 @@ def path() -> Path:
     return dist_dir() / "figures.json"
 
 
-def _replace(where: Path, table: Any) -> None:
-    where.parent.mkdir(parents=True, exist_ok=True)
-    fresh = where.with_suffix(".tmp")
-    fresh.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
-    fresh.rename(where)
+def _text(table: Any) -> str:
+    return json.dumps(table, indent=1, sort_keys=True) + "\n"
 
 
 def write(result: Result) -> Path:
     """Keep a measurement in dist/ and return its path."""
-    _replace(path(), result.table())
-    return path()
+    return dist_record.keep(path().name, _text(result.table()))
 
 
 def recorded(where: Path = FIGURES) -> Recorded:
@@ -228,4 +225,6 @@ def require(gated: dict[str, float], history: Recorded) -> None:
 def record(tag: str, gated: dict[str, float], where: Path = FIGURES) -> None:
     """Add a release's figures to the history file, by a temporary name and a rename."""
     rounded = {name: float(f"{value:.4g}") for name, value in gated.items()}
-    _replace(where, recorded(where) | {parse_release(tag).tag: rounded})
+    fresh = where.with_suffix(".tmp")
+    fresh.write_text(_text(recorded(where) | {parse_release(tag).tag: rounded}))
+    fresh.rename(where)

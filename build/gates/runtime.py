@@ -20,6 +20,7 @@ from build.config.tools import Finding
 from build.core import digest, log
 from build.core.errors import Error, GateFailed, UserError
 from build.core.paths import DATA, ROOT, dist_dir, work_dir
+from build.image import record as dist_record
 from build.image.bundle import Bundle
 from build.lab import canaries_slow
 from build.lab.canaries import CANARIES, Canary
@@ -227,12 +228,8 @@ def record_path(target: str) -> Path:
 
 def write(record: Record) -> Path:
     """Keep a record and return its path."""
-    path = record_path(record.target)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps({**asdict(record), "ok": record.ok}, indent=1) + "\n")
-    fresh.rename(path)
-    return path
+    text = json.dumps({**asdict(record), "ok": record.ok}, indent=1) + "\n"
+    return dist_record.keep(record_path(record.target).name, text)
 
 
 def read(target: str) -> Record | None:

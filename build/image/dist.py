@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,18 +13,15 @@ from typing import Any
 from build.config.targets import Target
 from build.core import cache, digest, log
 from build.core.artifacts import Artifact
-from build.core.errors import BuildFailed, GateFailed, UserError
+from build.core.errors import GateFailed, UserError
 from build.core.paths import dist_dir
 from build.core.version import Release
 from build.image import oci
-
-RECORD = "build.json"
-SUMS = "SHA256SUMS"
-SIGNATURE = f"{SUMS}.sig"
-
-_OUTER = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
-_OUTER |= {errno.ENOTDIR, errno.EEXIST}
-"""Failures whose cause is the place that was chosen for dist/."""
+from build.image.record import FRESH, owned
+from build.image.record import RECORD as RECORD
+from build.image.record import SIGNATURE as SIGNATURE
+from build.image.record import SUMS as SUMS
+from build.image.record import read_record as read_record
 
 Beside = Mapping[str, tuple[str, Artifact]]
 """{file name: (platform it belongs to, content)}"""
@@ -82,24 +76,6 @@ def sums(record: dict[str, Any]) -> str:
     return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(found.items()))
 
 
-@contextlib.contextmanager
-def _owned(dist: Path) -> Iterator[None]:
-    """Make `dist` and hold it against other builds of this checkout."""
-    try:
-        dist.mkdir(parents=True, exist_ok=True)
-        with (dist / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-    except OSError as error:
-        if error.errno in _OUTER:
-            raise UserError(
-                f"cannot write {dist}",
-                why=f"{error.filename or dist}: {error.strerror}",
-                cure="make it writable or free some space, or set MT_DIST to another folder",
-            ) from error
-        raise BuildFailed(f"cannot write {dist}", why=str(error)) from error
-
-
 def _layout(folder: Path, images: dict[str, cache.Entry], release: Release) -> str:
     """Write an OCI layout into a new folder and return the digest of the image index."""
     blobs = folder / "blobs" / "sha256"
@@ -135,7 +111,11 @@ def _wanted(
         for name, (target, artifact) in beside.items()
     }
     for target, entry in images.items():
-        wanted[names[target]] = {"archive": entry.files["archive.tar"], "of": [target]}
+        wanted[names[target]] = {
+            "archive": entry.files["archive.tar"],
+            "manifest": entry.facts["manifest"],
+            "of": [target],
+        }
         if not whole:
             wanted[f"oci-{target}"] = {"manifest": entry.facts["manifest"], "of": [target]}
     if whole and assembler:
@@ -157,23 +137,8 @@ def _same(dist: Path, name: str, record: dict[str, Any], want: dict[str, Any]) -
     return path.is_file() and digest.of_file(path) == known.get("sha256")
 
 
-def read_record(dist: Path | None = None) -> dict[str, Any]:
-    """Return dist/build.json: what each product was made from, with sizes and digests; or {}."""
-    try:
-        found = json.loads(((dist or dist_dir()) / RECORD).read_text())
-    except (OSError, ValueError):
-        return {}
-    rows = found.items() if isinstance(found, dict) else ()
-    return {name: row for name, row in rows if _is_row(row)}
-
-
 def _says(path: Path, record: dict[str, Any]) -> bool:
     return path.is_file() and path.read_bytes() == sums(record).encode()
-
-
-def _is_row(row: Any) -> bool:
-    made_from = row.get("from") if isinstance(row, dict) else None
-    return isinstance(made_from, dict) and isinstance(made_from.get("of"), list)
 
 
 def write(
@@ -200,10 +165,10 @@ def write(
     unchanged = all(_same(dist, name, record, want) for name, want in wanted.items())
     if unchanged and _says(dist / SUMS, record):
         return record, []
-    with log.step("all", f"write and audit {dist.name}/"), _owned(dist):
+    with log.step("all", f"write and audit {dist.name}/"), owned(dist, [*wanted]):
         record = read_record(dist)
         stale = [name for name, want in wanted.items() if not _same(dist, name, record, want)]
-        fresh = dist / ".fresh"
+        fresh = dist / FRESH
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
         try:
@@ -248,7 +213,7 @@ def sign(make: Callable[[bytes], bytes]) -> Path:
     """Write SHA256SUMS.sig, what `make` gives for SHA256SUMS. Raises as `require_unchanged`."""
     dist = dist_dir()
     require_unchanged()
-    with _owned(dist):
+    with owned(dist):
         require_unchanged()
         fresh = dist / f".{SIGNATURE}"
         fresh.write_bytes(make((dist / SUMS).read_bytes()))
@@ -295,5 +260,7 @@ def _forget(dist: Path, record: dict[str, Any], wanted: dict[str, Any]) -> None:
             part for want in wanted.values() for part in want["of"]
         }
         if stale_tag or not (dist / name).exists():
-            (dist / name).unlink(missing_ok=True)
+            # Somebody's folder of that name stays; `unlink` takes a link, not what it leads to.
+            if not (dist / name).is_dir() or (dist / name).is_symlink():
+                (dist / name).unlink(missing_ok=True)
             del record[name]

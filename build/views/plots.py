@@ -1,4 +1,4 @@
-"""dist/report.html: where the bytes are and how sizes went over the releases, as pictures."""
+"""Pages for people: where the bytes are and how sizes went over the releases, as pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import html
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from build.core.version import parse_release
@@ -125,9 +124,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
-def write(path: Path, title: str, parts: Sequence[str]) -> None:
-    """Write the page, by a temporary name and a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".tmp")
-    fresh.write_text(_PAGE.format(title=html.escape(title), body="\n".join(parts)))
-    fresh.rename(path)
+def page(title: str, parts: Sequence[str]) -> str:
+    """Return the page's text."""
+    return _PAGE.format(title=html.escape(title), body="\n".join(parts))
