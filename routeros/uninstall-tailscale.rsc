@@ -27,21 +27,26 @@
   :put ($1 . ": " . $2);
 }
 
-# 7.24.5 -> 724; kept in a global, which an upgrade of RouterOS empties with its reboot
+# 7.23.2 -> 72302, 7.26beta1 -> 72600; kept in a global, which an upgrade empties with its reboot
 :set TsVersion do={
-  :global TsVersionSeen;
-  :if ([ :typeof $TsVersionSeen ] = "num") do={ :return $TsVersionSeen; }
+  :global TsRelease;
+  :if ([ :typeof $TsRelease ] = "num") do={ :return $TsRelease; }
   :local Text [ :tostr [ /system/resource/get version ] ];
-  :local Dot [ :find $Text "." ];
-  :local Minor "";
-  :local More true;
-  :for I from=($Dot + 1) to=([ :len $Text ] - 1) do={
+  :local Parts ({ 0; 0; 0 });
+  :local At 0;
+  :for I from=0 to=([ :len $Text ] - 1) do={
     :local Char [ :pick $Text $I ];
-    :if ([ :typeof [ :tonum $Char ] ] != "num") do={ :set More false; }
-    :if ($More) do={ :set Minor ($Minor . $Char); }
+    :local Digit [ :tonum $Char ];
+    :if ($At < 3) do={
+      :if ([ :typeof $Digit ] = "num") do={
+        :set ($Parts->$At) (($Parts->$At) * 10 + $Digit);
+      } else={
+        :if ($Char = ".") do={ :set At ($At + 1); } else={ :set At 3; }
+      }
+    }
   }
-  :set TsVersionSeen ([ :tonum [ :pick $Text 0 $Dot ] ] * 100 + [ :tonum $Minor ]);
-  :return $TsVersionSeen;
+  :set TsRelease (($Parts->0) * 10000 + ($Parts->1) * 100 + ($Parts->2));
+  :return $TsRelease;
 }
 
 # the word after key= in a text: text, key
@@ -172,8 +177,8 @@
 :set TsKeepText do={
   :global TsVersion;
   :local Version [ $TsVersion ];
-  :if ($Version >= 723) do={ :return " restart-policy=on-failure restart-interval=10s"; }
-  :if ($Version >= 720) do={ :return " auto-restart-interval=10s"; }
+  :if ($Version >= 72300) do={ :return " restart-policy=on-failure restart-interval=10s"; }
+  :if ($Version >= 72000) do={ :return " auto-restart-interval=10s"; }
   :return "";
 }
 
@@ -193,15 +198,15 @@
   :if ([ :len $TsDns ] > 0) do={ :set Text ($Text . " dns=\"" . $TsDns . "\""); }
   # arguments that some versions do not know would make this whole script unreadable to them
   :local Version [ $TsVersion ];
-  :if ($Version < 720) do={ :set Text ($Text . " envlist=\"tailscale\""); }
-  :if ($Version >= 720) do={ :set Text ($Text . " envlists=\"tailscale\" check-certificate=yes"); }
-  :if ($Version < 721) do={ :set Text ($Text . " mounts=\"tailscale\""); }
-  :if ($Version >= 721) do={ :set Text ($Text . " mountlists=\"tailscale\""); }
-  :if ($Version >= 722 && $TsTmpfs != "0") do={
+  :if ($Version < 72000) do={ :set Text ($Text . " envlist=\"tailscale\""); }
+  :if ($Version >= 72000) do={ :set Text ($Text . " envlists=\"tailscale\" check-certificate=yes"); }
+  :if ($Version < 72100) do={ :set Text ($Text . " mounts=\"tailscale\""); }
+  :if ($Version >= 72100) do={ :set Text ($Text . " mountlists=\"tailscale\""); }
+  :if ($Version >= 72102 && $TsTmpfs != "0") do={
     :set Text ($Text . " tmpfs=\"" . $TsTmpfs . "@/var/run/tailscale\"");
   }
-  :if ($Version >= 723) do={
-    :set Text ($Text . " ignore-remote-image-change=yes");
+  :if ($Version >= 72302) do={ :set Text ($Text . " ignore-remote-image-change=yes"); }
+  :if ($Version >= 72300) do={
     :if ([ :len $TsMemory ] > 0) do={ :set Text ($Text . " memory-max=\"" . $TsMemory . "\""); }
   }
   # one that is only tried must not start again by itself while the old one is brought back
@@ -244,8 +249,8 @@
   :local Code;
   :local Version [ $TsVersion ];
   :local Limit "";
-  :if ($Version >= 721) do={ :set Limit " timeout=20"; }
-  :if ($Version >= 720) do={
+  :if ($Version >= 72100) do={ :set Limit " timeout=20"; }
+  :if ($Version >= 72000) do={
     :set Code [ :parse (":global TsOutput; :set TsOutput [ :tostr [ /container/shell " . $1 . \
       " cmd=\"tailscale status\" as-value" . $Limit . " ] ]") ];
   }

@@ -1,4 +1,7 @@
-"""Every command block of docs/USAGE.md parses and runs on the model of the newest version."""
+"""Every command block of docs/USAGE.md parses and runs on the model of the newest version.
+
+That older releases can read them is held in test_routeros_trees.py.
+"""
 
 from __future__ import annotations
 

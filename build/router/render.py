@@ -61,15 +61,18 @@ class Values:
     tmpfs: str = "/var/run/tailscale"
 
 
-def parse_version(text: str) -> tuple[int, int]:
-    """``7.20`` or ``7.20.8`` -> (7, 20). Raises TemplateError for anything else."""
-    match = re.fullmatch(r"(\d+)\.(\d+)(?:\.\d+)?", text)
+Version = tuple[int, int, int]
+
+
+def parse_version(text: str) -> Version:
+    """``7.20`` -> (7, 20, 0), ``7.20.8`` -> (7, 20, 8). Raises TemplateError for anything else."""
+    match = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
     if not match:
         raise TemplateError(f"{text!r} is no RouterOS version; write it as 7.20 or 7.20.8")
-    return int(match[1]), int(match[2])
+    return int(match[1]), int(match[2]), int(match[3] or 0)
 
 
-def supported(version: str) -> tuple[int, int]:
+def supported(version: str) -> Version:
     """The version's numbers. Raises TemplateError if the scripts cannot work on it."""
     numbers = parse_version(version)
     if numbers < parse_version(MINIMUM):
@@ -80,7 +83,7 @@ def supported(version: str) -> tuple[int, int]:
     return numbers
 
 
-def holds(condition: str, version: tuple[int, int] | None) -> bool:
+def holds(condition: str, version: Version | None) -> bool:
     """Whether a ``#@ if`` keeps its lines; None renders for every version at once.
 
     Raises TemplateError for a condition that is none.
@@ -92,14 +95,22 @@ def holds(condition: str, version: tuple[int, int] | None) -> bool:
     since, dash, until = condition.partition("-")
     if not since and not until:
         raise TemplateError(f"empty condition {condition!r}")
-    low = parse_version(since) if since else (0, 0)
-    high = parse_version(until) if until else (99, 99)
+    low = parse_version(since) if since else (0, 0, 0)
+    high = parse_version(until) if until else (99, 99, 99)
+    if until.count(".") == 1:
+        # an end of two numbers takes in its patch releases
+        high = (high[0], high[1], 99)
     if not dash:
-        high = (99, 99)
+        high = (99, 99, 99)
     return version is not None and low <= version <= high
 
 
-def _expand(path: Path, version: tuple[int, int] | None) -> list[str]:
+def _number(version: Version) -> int:
+    """As the scripts count: 7.23.2 -> 72302."""
+    return version[0] * 10000 + version[1] * 100 + version[2]
+
+
+def _expand(path: Path, version: Version | None) -> list[str]:
     if not path.is_file():
         raise TemplateError(f"no template {path}")
     lines: list[str] = []
@@ -152,8 +163,8 @@ def render(
         "TMPFS": chosen.tmpfs,
         "MINIMUM": version or MINIMUM,
         "RENDERED": f"{version}" if version else f"{MINIMUM} and newer",
-        "FROM": str(numbers[0] * 100 + numbers[1]) if numbers else "",
-        "TO": str(numbers[0] * 100 + numbers[1]) if numbers else "",
+        "FROM": str(_number(numbers)) if numbers else "",
+        "TO": str(_number((numbers[0], numbers[1], 99))) if numbers else "",
     }
 
     def fill(match: re.Match[str]) -> str:

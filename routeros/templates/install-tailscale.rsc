@@ -46,7 +46,7 @@
 :onerror Err in={
 #@ if universal
   :local Version [ $TsVersion ];
-  :if ($Version < 719) do={ :error "RouterOS {{MINIMUM}} or newer is needed"; }
+  :if ($Version < 71900) do={ :error "RouterOS {{MINIMUM}} or newer is needed"; }
 #@ end
 #@ if fixed
   :local Version [ $TsVersion ];
@@ -136,7 +136,7 @@
   :if ([ :len [ /container/mounts/find where dst="/var/lib/tailscale" src~($State . "\$") ] ] = 0) do={
 #@ if universal
     :local Key "list";
-    :if ($Version < 721) do={ :set Key "name"; }
+    :if ($Version < 72100) do={ :set Key "name"; }
     :local Mount [ :parse ("/container/mounts/add " . $Key . "=tailscale src=\"" . $State . \
       "\" dst=/var/lib/tailscale") ];
     $Mount;
@@ -151,7 +151,7 @@
   :if ([ :len [ /container/envs/find where key="TS_LOG_VERBOSITY" ] ] = 0) do={
 #@ if universal
     :local Key "list";
-    :if ($Version < 720) do={ :set Key "name"; }
+    :if ($Version < 72000) do={ :set Key "name"; }
     :local Env [ :parse ("/container/envs/add " . $Key . "=tailscale key=TS_LOG_VERBOSITY value=\"0\"") ];
     $Env;
 #@ end

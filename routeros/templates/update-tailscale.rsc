@@ -205,7 +205,7 @@
   :set Mine true;
 
 #@ if universal
-  :if ([ $TsVersion ] < 719) do={ :error "RouterOS {{MINIMUM}} or newer is needed"; }
+  :if ([ $TsVersion ] < 71900) do={ :error "RouterOS {{MINIMUM}} or newer is needed"; }
 #@ end
 #@ if fixed
   :if ([ $TsVersion ] < {{FROM}} || [ $TsVersion ] > {{TO}}) do={
@@ -363,7 +363,7 @@
     # 6b. allowed by the settings: in the place of the old one
     :local Back ("remote-image=\"" . $TsImage . "@" . $Recorded . "\"");
 #@ if universal
-    :if ([ $TsVersion ] >= 724 && [ :len $TsRollbackFile ] > 0) do={
+    :if ([ $TsVersion ] >= 72400 && [ :len $TsRollbackFile ] > 0) do={
       :local Save [ :parse ("/container/save " . $Active . " file=\"" . $TsRollbackFile . "\"") ];
       $Save;
       :set Back ("file=\"" . $TsRollbackFile . "\"");

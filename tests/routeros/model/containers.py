@@ -179,7 +179,7 @@ class Containers(Table):
     # -- starting and stopping --------------------------------------------------------------
 
     def do_start(self, call: CommandCall) -> Value:
-        for key in self.resolve(call.args.get("numbers", NIL)):
+        for key in self.resolve(call.args.get("numbers", call.args.get("number", NIL))):
             self.start(key)
         return NOTHING
 
@@ -249,7 +249,7 @@ class Containers(Table):
                 self.log("error", fault.message)
 
     def do_stop(self, call: CommandCall) -> Value:
-        for key in self.resolve(call.args.get("numbers", NIL)):
+        for key in self.resolve(call.args.get("numbers", call.args.get("number", NIL))):
             life = self.lives[key]
             if life.state in ("running", "starting"):
                 self._enter(key, "stopping")

@@ -63,6 +63,7 @@ class Rest:
         self.credentials = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         self.pace = pace
         self.requests: list[str] = []
+        self.refused: list[str] = []
         self.lock = threading.Lock()
 
     def answer(self, method: str, path: str, credentials: str, body: bytes) -> tuple[int, Any]:
@@ -77,12 +78,14 @@ class Rest:
                 )
                 self.router.advance(self.pace)
             except RestFault as fault:
+                self.refused.append(f"{method} {path}: {fault}")
                 return fault.status, {
                     "error": fault.status,
                     "message": "Bad Request",
                     "detail": str(fault),
                 }
             except (RuntimeFault, ParseError) as fault:
+                self.refused.append(f"{method} {path}: {fault.message}")
                 return 400, {"error": 400, "message": "Bad Request", "detail": fault.message}
             return 200, result
 
