@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from build.router import deploy, render
+from build.router import plan as planning
 from build.router.restapi import Client, offer
 from tests.routeros import bed as beds
 from tests.routeros import trees
@@ -117,7 +118,7 @@ def test_every_rest_call_is_known(release: str, tmp_path: Path) -> None:
     with serve(rest) as address:
         client = Client(address, "admin", "secret")
         goal = wanted(tmp_path, made)
-        steps = deploy.plan(deploy.read(client), goal)
+        steps = planning.plan(planning.read(client), goal)
         deploy.apply(
             client,
             steps,
