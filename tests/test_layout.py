@@ -287,7 +287,7 @@ def in_mounted_dist(places: Path, options: str, after: str) -> list[str]:
         sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
         import subprocess
         from pathlib import Path
-        from build import errors
+        from build.core import errors
         from test_layout import write, check
         places = Path({str(places)!r})
 
