@@ -275,7 +275,7 @@ def test_nothing_secret_is_told(
     """In output, logs of libraries, messages and tracebacks with everything that caused them."""
     caplog.set_level(logging.DEBUG)
     registry = Registry(login=login, users=USERS)
-    known = Credentials("reader", SECRET) if fault == "denied" else USER
+    known = Credentials("reader" if fault == "denied" else USER.user, SECRET)
     if fault == "wrong password":
         registry.users = {}
     if fault == "echo":
