@@ -124,6 +124,10 @@ class Story:
         assert {name: found[name] for name in wanted} == wanted, f"{found}\n{self.last_log()}"
         return found
 
+    def events(self) -> list[str]:
+        """What has happened in the repository, as Gitea's feed calls it."""
+        return [str(row["op_type"]) for row in self.ask("GET", "activities/feeds?limit=50")]
+
     def runs(self, file: str) -> list[dict[str, Any]]:
         """The runs of a workflow file, newest first."""
         rows = self.ask("GET", "actions/runs?limit=50")["workflow_runs"]
@@ -307,9 +311,12 @@ def _set_up(story: Story) -> None:
         story.git("remote", "add", "origin", remote)
         # Released already: what is tried is the next version.
         story.git("tag", "-a", "-m", "first", f"v{BEFORE}-mt.1")
-        # As it was before: nothing runs for what is there already.
+        # As it was before: nothing runs for what is there already. Gitea looks at a push a moment
+        # after it has taken it, and then makes the event that is listed here.
         story.ask("PATCH", "", has_actions=False)
         story.git("push", "-q", "--follow-tags", "origin", "main")
+        pushed = {"commit_repo", "push_tag"}
+        until("the push is seen", lambda: pushed <= set(story.events()), MINUTE)
         story.ask("PATCH", "", has_actions=True)
         signature.write_pair(story.room / "signing", PASSWORD)
         for name, value in {

@@ -11,11 +11,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from conftest import SHARED_CACHE
 
+from build.lab.controls import BREAKAGES
 from build.release import protection
 from build.router import render
 from chain.story import AFTER, BEFORE, PASSWORD, REPOSITORY, ROOT, Story, scene
@@ -27,6 +29,7 @@ from tests.routeros.model.registry import Answer, Registry, serve
 pytestmark = pytest.mark.chain
 
 TAG = f"v{AFTER}-mt.1"
+ENTRYPOINT = "build/data/rootfs/entrypoint.sh"
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,7 @@ def test_renovate_opens_a_complete_pull_request(story: Story) -> None:
 def test_checks_gate_the_merge(story: Story) -> None:
     (pull,) = story.pulls()
     commit = pull["head"]["sha"]
+    assert story.runs("release-tag.yaml") == story.runs("release.yaml") == []
     with story.step("neither Renovate nor a person merges while checks run") as seen:
         story.renovate()
         assert [row["number"] for row in story.pulls()] == [pull["number"]]
@@ -155,10 +159,11 @@ def test_a_tag_that_was_lost_is_made_up_for(story: Story) -> None:
 
 
 def test_a_release_that_was_lost_is_made_up_for(story: Story) -> None:
+    stable = index_of(story, "stable")
     with story.step("the runner is stopped while the image is proved") as seen:
         said = story.kill_in("release.yaml", "prove", "verify", 10)
         story.wait_run("release.yaml", story.newest("release.yaml") - 1, 10)
-        assert index_of(story, TAG) == index_of(story, "stable") == ""
+        assert index_of(story, TAG) == "" and index_of(story, "stable") == stable
         jobs = story.jobs(story.runs("release.yaml")[0])
         assert jobs["publish"]["conclusion"] != "success"
         seen.append(f"the forge says {said}; publish: {jobs['publish']['conclusion']}; no image")
@@ -271,3 +276,62 @@ def test_the_router_switches(story: Story, tmp_path: Path) -> None:
         assert any(row.startswith("HEAD") and "/manifests/stable" in row for row in asked), asked
         assert made.record("digest") in index or index.endswith(made.record("digest")), index
         seen.append(f"{', '.join(row.split('?')[0] for row in asked)} -> {index[:19]}")
+
+
+def request_of(story: Story, branch: str, edits: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    """Open a pull request that replaces a text in each file, as a person would."""
+    story.git("fetch", "-q", "origin", "main")
+    story.git("checkout", "-q", "-f", "-B", branch, "FETCH_HEAD")
+    for name, (old, new) in edits.items():
+        path = story.work / name
+        text = path.read_text()
+        assert text.count(old) == 1, f"{name}: {old}"
+        path.write_text(text.replace(old, new))
+    story.git("commit", "-q", "-am", branch)
+    story.git("push", "-q", "origin", branch)
+    made: dict[str, Any] = story.ask("POST", "pulls", head=branch, base="main", title=branch)
+    return made
+
+
+def merges(story: Story, pull: dict[str, Any]) -> bool:
+    """Whether the forge lets the request be merged now."""
+    path = f"pulls/{pull['number']}/merge"
+    story.ask("POST", path, Do="merge", fine=(405,), token=story.tokens["renovate"])
+    return bool(story.ask("GET", f"pulls/{pull['number']}")["merged"])
+
+
+def test_a_stopped_runner_merges_nothing(story: Story) -> None:
+    edits = {"CHANGELOG.md": ("# Changelog", "# The changelog")}
+    pull = request_of(story, "words", edits)
+    commit = pull["head"]["sha"]
+    with story.step("the runner is stopped in the middle of both jobs of a request") as seen:
+        for job in ("tests", "images"):
+            said = story.kill_in("pull.yaml", job, "nox", 10)
+            seen.append(f"{job}: the forge says {said}")
+    with story.step("it is not merged: `passed` asks what they have left") as seen:
+        passed = protection.contexts(False)[-1]
+        found = story.wait_for(commit, {passed: "failure"}, 10)
+        assert not merges(story, pull)
+        seen.append(", ".join(f"{name}: {state}" for name, state in sorted(found.items())))
+    with story.step("run again, a request that touches documents alone is merged") as seen:
+        story.git("commit", "-q", "--allow-empty", "-m", "Again")
+        story.git("push", "-q", "origin", "words")
+        commit = story.git("rev-parse", "HEAD")
+        story.wait_for(commit, dict.fromkeys(protection.contexts(False), "success"), 60)
+        assert merges(story, pull)
+        seen.append(f"#{pull['number']}")
+
+
+def test_a_broken_image_is_not_merged(story: Story) -> None:
+    broken = next(one for one in BREAKAGES if one.entrypoint and not one.tags)
+    ((old, new),) = list(broken.entrypoint.items())[:1]
+    pull = request_of(story, "broken", {ENTRYPOINT: (old, new)})
+    with story.step(f"an image broken on purpose ({broken.name}) is not merged") as seen:
+        # The tests are not what has to see it.
+        story.kill_in("pull.yaml", "tests", "nox", 10)
+        images = protection.contexts(False)[1]
+        story.wait_for(pull["head"]["sha"], {images: "failure"}, 40)
+        assert not merges(story, pull)
+        text = story.last_log()
+        assert any(name in text for name in broken.fails), text
+        seen.append(f"{images}: failure")
