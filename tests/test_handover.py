@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from fakes import releases
 from fakes.releases import Made, make
 
-from build.core import digest
+from build.core import digest, git, paths
 from build.core.errors import GateFailed, UserError
 from build.core.version import parse_release
 from build.release import evidence, handover
@@ -56,6 +59,23 @@ def test_a_job_that_left_nothing_has_proved_nothing(job: tuple[str, dict[str, st
 def test_nonsense_for_the_jobs_is_told(text: str) -> None:
     with pytest.raises(UserError, match="says nothing of the job tests"):
         evidence.require(["tests"], COMMIT, {evidence.NEEDS: text})
+
+
+@pytest.mark.parametrize(("second", "code"), [(True, 0), (False, 3)])
+def test_the_command_asks_for_each_job(second: bool, code: int) -> None:
+    commit = git.Git(paths.ROOT).state().commit
+    left = needs(tests=("success", {"tests": commit}), images=("success", {}))
+    if second:
+        left = needs(
+            **dict.fromkeys(("tests", "images"), ("success", {"tests": commit, "images": commit}))
+        )
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "evidence", "--require", "tests", "--require", "images"],
+        cwd=paths.ROOT, env=os.environ | left, text=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    said = "images: nothing" if code else f"{commit} tests images"
+    assert said in done.stdout + done.stderr
 
 
 def outputs(file: Path) -> dict[str, str]:

@@ -60,6 +60,31 @@ print(json.dumps(rows))
     assert all({"json", "debug"} <= row.keys() for row in rows.values())
 
 
+def test_what_may_be_repeated_takes_every_value() -> None:
+    """A default that is no list makes invoke take the second value for a task's name."""
+    code = """
+import json
+from invoke.collection import Collection
+from invoke.parser import Parser
+import tasks
+found = Collection.from_module(tasks)
+rows = {}
+for name, task in found.tasks.items():
+    for option in task.iterable:
+        parser = Parser(contexts=found.to_contexts())
+        (row,) = parser.parse_argv([name, "--" + option, "one", "--" + option, "two"])
+        rows[name + " --" + option] = row.args[option].value
+print(json.dumps(rows))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert {"build --arch", "verify --only", "evidence --require"} <= rows.keys()
+    assert all(values == ["one", "two"] for values in rows.values()), rows
+
+
 def test_the_help_of_a_task() -> None:
     done = invoke("--help", "build")
     assert done.returncode == 0

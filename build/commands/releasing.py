@@ -216,7 +216,7 @@ def handover_(c, pack=False, release=HEAD, unpack=False, digest="", json=False, 
     },
 )
 @command
-def evidence_(c, write="", require=(), json=False, debug=False):
+def evidence_(c, require, write="", json=False, debug=False):
     """Leave for the next CI job what was proved, or ask for it (exit code 3)."""
     commit = git.Git(paths.ROOT).state().commit
     if write:
