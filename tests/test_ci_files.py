@@ -16,7 +16,7 @@ from build.pipeline import order
 ROOT = Path(__file__).resolve().parent.parent
 WOODPECKER = sorted((ROOT / ".woodpecker").glob("*.yaml"))
 ACTIONS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
-PIPELINES = {"pull", "release-tag", "release", "renovate"}
+PIPELINES = {"pull", "release-tag", "release", "renovate", "nightly"}
 
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 SESSION = re.compile(

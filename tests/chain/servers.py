@@ -141,6 +141,9 @@ DEFAULT_ACTIONS_URL = self
 ZOMBIE_TASK_TIMEOUT = 1m
 [cron.stop_zombie_tasks]
 SCHEDULE = @every 30s
+# The story says when it is night.
+[cron.start_schedule_tasks]
+ENABLED = false
 [packages]
 ENABLED = true
 [log]

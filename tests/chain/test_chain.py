@@ -20,11 +20,12 @@ from conftest import SHARED_CACHE
 from build.lab.controls import BREAKAGES
 from build.release import protection
 from build.router import render
+from chain.servers import statuses
 from chain.story import AFTER, BEFORE, PASSWORD, REPOSITORY, ROOT, Story, scene
 from tests.routeros import authority
 from tests.routeros import bed as beds
 from tests.routeros.model.fetch import Socket
-from tests.routeros.model.registry import Answer, Registry, serve
+from tests.routeros.model.registry import Answer, Image, Registry, serve
 
 pytestmark = pytest.mark.chain
 
@@ -59,6 +60,13 @@ def doctor(story: Story) -> dict[str, bool]:
     return {row["name"]: row["ok"] for row in json.loads(done.stdout)}
 
 
+def require_checks(story: Story, wanted: bool) -> None:
+    """Let branch protection ask for the checks, or for none."""
+    names = protection.contexts(False) if wanted else []
+    checks = {"enable_status_check": wanted, "status_check_contexts": names}
+    story.ask("PATCH", "branch_protections/main", **checks)
+
+
 def test_the_forge_is_in_order(story: Story) -> None:
     with story.step("doctor --forge finds the settings in order") as seen:
         found = doctor(story)
@@ -69,11 +77,9 @@ def test_the_forge_is_in_order(story: Story) -> None:
         story.ask("DELETE", f"tag_protections/{rule['id']}")
         assert [name for name, ok in doctor(story).items() if not ok] == ["tags"]
         story.ask("POST", "tag_protections", name_pattern="v*-mt.*", whitelist_usernames=["tagger"])
-        checks = {"enable_status_check": False, "status_check_contexts": []}
-        story.ask("PATCH", "branch_protections/main", **checks)
+        require_checks(story, False)
         assert [name for name, ok in doctor(story).items() if not ok] == ["required checks"]
-        checks = {"enable_status_check": True, "status_check_contexts": protection.contexts(False)}
-        story.ask("PATCH", "branch_protections/main", **checks)
+        require_checks(story, True)
         assert all(doctor(story).values())
         seen.append("tags, required checks")
 
@@ -109,13 +115,16 @@ def test_checks_gate_the_merge(story: Story) -> None:
     (pull,) = story.pulls()
     commit = pull["head"]["sha"]
     assert story.runs("release-tag.yaml") == story.runs("release.yaml") == []
-    with story.step("neither Renovate nor a person merges while checks run") as seen:
+    with story.step("while checks run Renovate waits, even where none is required") as seen:
+        require_checks(story, False)
         story.renovate()
+        require_checks(story, True)
         assert [row["number"] for row in story.pulls()] == [pull["number"]]
-        path = f"pulls/{pull['number']}/merge"
-        refused = story.ask("POST", path, Do="merge", fine=(405,), token=story.tokens["renovate"])
-        assert refused is None
-        assert story.ask("GET", f"pulls/{pull['number']}")["merged"] is False
+        found = statuses(story.server, REPOSITORY, commit)
+        assert "pending" in found.values(), found
+        seen.append(f"#{pull['number']} is open")
+    with story.step("where they are required, nobody merges") as seen:
+        assert not merges(story, pull)
         seen.append("405")
     with story.step("the runner runs the pipeline: tests, images, passed") as seen:
         wanted = dict.fromkeys(protection.contexts(False), "success")
@@ -144,6 +153,18 @@ def test_renovate_merges_what_is_green(story: Story) -> None:
         seen.append(f"main {before[:12]} -> {after[:12]}")
 
 
+def nightly(story: Story, *, owed: bool) -> str:
+    """Start the release's workflow as every night does; what its jobs were, checked."""
+    before = story.newest("release.yaml")
+    story.dispatch("release.yaml")
+    ended = story.wait_run("release.yaml", before, 30)
+    jobs = {name: row["conclusion"] for name, row in story.jobs(ended).items()}
+    rest = "success" if owed else "skipped"
+    wanted = {"owed": "success", "prove": rest, "publish": rest}
+    assert jobs == wanted, f"{jobs}\n{story.last_log()}"
+    return ", ".join(f"{name}: {end}" for name, end in jobs.items())
+
+
 def test_a_tag_that_was_lost_is_made_up_for(story: Story) -> None:
     with story.step("the runner is stopped in the job that tags") as seen:
         said = story.kill_in("release-tag.yaml", "tag", "dev")
@@ -168,12 +189,7 @@ def test_a_release_that_was_lost_is_made_up_for(story: Story) -> None:
         assert jobs["publish"]["conclusion"] != "success"
         seen.append(f"the forge says {said}; publish: {jobs['publish']['conclusion']}; no image")
     with story.step("the next night's run proves, signs and publishes it") as seen:
-        before = story.newest("release.yaml")
-        story.dispatch("release.yaml")
-        run = story.wait_run("release.yaml", before, 30)
-        jobs = {name: row["conclusion"] for name, row in story.jobs(run).items()}
-        assert set(jobs.values()) == {"success"}, f"{jobs}\n{story.last_log()}"
-        seen.append(", ".join(f"{name}: {end}" for name, end in jobs.items()))
+        seen.append(nightly(story, owed=True))
 
 
 def skopeo(story: Story, tag: str) -> bytes:
@@ -224,16 +240,13 @@ def test_what_is_published_is_whole(story: Story) -> None:
         assert len(logs) > 6 and "./dev nox -s publish" in text
         seen.append(f"{len(logs)} logs")
     with story.step("nothing is owed any more") as seen:
-        before = story.newest("release.yaml")
-        story.dispatch("release.yaml")
-        ended = story.wait_run("release.yaml", before, 5)
-        jobs = {name: row["conclusion"] for name, row in story.jobs(ended).items()}
-        assert jobs == {"owed": "success", "prove": "skipped", "publish": "skipped"}
-        seen.append(str(jobs))
+        seen.append(nightly(story, owed=False))
 
 
-def run(folder: Path, *words: str) -> str:
-    done = subprocess.run(words, cwd=folder, text=True, capture_output=True)
+def run(folder: Path, *words: str, **env: str) -> str:
+    done = subprocess.run(
+        words, cwd=folder, env=os.environ | env, text=True, capture_output=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -254,27 +267,38 @@ class Behind(Registry):
         return Answer(found.status_code, kept, found.text)
 
 
-def test_the_router_switches(story: Story, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def router(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Behind]]:
+    """A router that runs the release before and follows this forge's registry over a socket."""
     host = "forge.example"
-    files = authority.make(tmp_path / "a", host)
+    files = authority.make(tmp_path_factory.mktemp("authority"), host)
     behind = Behind(host, story.server.address)
     made = beds.installed()
+    made.router.registries.append(behind)
+    made.setting("TsImage", f'"{host}/{REPOSITORY}"')
+    with serve(behind, files.certificate, files.key) as port:
+        made.router.fetch.transport = Socket({host: port}, files.authority)
+        yield made, behind
+
+
+def update(made: Any) -> None:
+    made.router.advance(beds.TICK)
+    made.update()
+
+
+def test_the_router_switches(story: Story, router: tuple[Any, Behind]) -> None:
+    made, behind = router
     with story.step("the router's script sees the new digest over TLS, and switches") as seen:
         index = index_of(story, "stable")
         behind.images[index] = beds.NEW
-        made.router.registries.append(behind)
-        made.setting("TsImage", f'"{host}/{REPOSITORY}"')
-        with serve(behind, files.certificate, files.key) as port:
-            made.router.fetch.transport = Socket({host: port}, files.authority)
-            assert made.running() == [beds.OLD]
-            made.update()
-            assert made.running() == [beds.NEW]
-            asked = list(behind.asked)
-            made.router.advance(beds.TICK)
-            made.update()
+        assert made.running() == [beds.OLD]
+        made.update()
+        assert made.running() == [beds.NEW]
+        asked = list(behind.asked)
+        update(made)
         assert made.running() == [beds.NEW]
         assert any(row.startswith("HEAD") and "/manifests/stable" in row for row in asked), asked
-        assert made.record("digest") in index or index.endswith(made.record("digest")), index
+        assert made.record("digest") == index
         seen.append(f"{', '.join(row.split('?')[0] for row in asked)} -> {index[:19]}")
 
 
@@ -320,6 +344,47 @@ def test_a_stopped_runner_merges_nothing(story: Story) -> None:
         story.wait_for(commit, dict.fromkeys(protection.contexts(False), "success"), 60)
         assert merges(story, pull)
         seen.append(f"#{pull['number']}")
+
+
+def test_a_bad_release_is_taken_back(story: Story, router: tuple[Any, Behind]) -> None:
+    first, tag = index_of(story, "stable"), f"v{AFTER}-mt.2"
+    with story.step("a person asks for a revision; the runner is stopped in `publish`") as seen:
+        story.git("fetch", "-q", "origin", "main")
+        story.git("checkout", "-q", "-f", "-B", "main", "FETCH_HEAD")
+        tagger = story.server.remote(REPOSITORY, "tagger", story.tokens["tagger"])
+        story.git("remote", "add", "tagger", tagger)
+        before = story.newest("release.yaml")
+        words = "invoke release --revision --push --remote tagger"
+        run(story.work, sys.executable, "-m", *words.split())
+        assert tag in remote_tags(story)
+        said = story.kill_in("release.yaml", "publish", "publish", 30)
+        story.wait_run("release.yaml", before, 10)
+        assert index_of(story, "stable") == first
+        seen.append(f"the forge says {said}; :stable has not moved")
+    with story.step("the next night's run publishes it") as seen:
+        seen.append(nightly(story, owed=True))
+        second = index_of(story, "stable")
+        assert second == index_of(story, tag) != first
+        seen.append(f"{tag} is {second[:19]}")
+    made, behind = router
+    with story.step("it fails on the router only: the router goes back by itself") as seen:
+        behind.images[second] = Image(tag, "deaf")
+        update(made)
+        assert made.running() == [beds.NEW]
+        assert (made.record("digest"), made.record("bad")) == (first, second)
+        seen.append(f"{made.record('digest')[:19]} runs, {made.record('bad')[:19]} is bad")
+    with story.step("`invoke rollback` takes it back for all others") as seen:
+        env = {"MT_REGISTRY_USER": "publisher", "MT_REGISTRY_PASSWORD": story.tokens["publisher"]}
+        place = f"{story.server.address.removeprefix('http://')}/{REPOSITORY}"
+        words = f"invoke rollback --to {TAG} --at {place}"
+        said = run(story.work, sys.executable, "-m", *words.split(), **env)
+        assert index_of(story, "stable") == first and index_of(story, tag) == second
+        update(made)
+        assert made.running() == [beds.NEW] and made.record("digest") == first
+        seen.append(said.splitlines()[0])
+    with story.step("no night moves it forward again") as seen:
+        seen.append(nightly(story, owed=False))
+        assert index_of(story, "stable") == first
 
 
 def test_a_broken_image_is_not_merged(story: Story) -> None:
