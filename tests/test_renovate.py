@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+import noxfile
 from build.bump import bump
 from build.config.pins import pins
 
@@ -69,6 +70,22 @@ def test_the_bot_is_the_renovate_of_these_tests() -> None:
         text = path.read_text()
         assert "./dev nox -s renovate" in text
         assert "renovate/renovate" not in text and "ALLOWED_COMMANDS" not in text
+
+
+@pytest.mark.parametrize(
+    ("environ", "platform"),
+    [
+        ({"RENOVATE_ENDPOINT": "https://forge.example/api/v1"}, "gitea"),
+        ({"RENOVATE_ENDPOINT": "https://forge.example/below/api/v1/"}, "gitea"),
+        ({"RENOVATE_ENDPOINT": "https://api.github.com"}, "github"),
+        ({"RENOVATE_ENDPOINT": "https://github.example/api/v3"}, "github"),
+        ({"RENOVATE_ENDPOINT": "https://f.example", "RENOVATE_PLATFORM": "forgejo"}, "forgejo"),
+        ({}, "github"),
+    ],
+)
+def test_the_bot_knows_the_forge_that_runs_it(environ: dict[str, str], platform: str) -> None:
+    assert noxfile.bot_platform(environ) == platform
+    assert "RENOVATE_PLATFORM" not in (ROOT / ".github/workflows/renovate.yaml").read_text()
 
 
 def test_the_bot_waits_for_green_by_itself() -> None:

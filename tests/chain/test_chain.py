@@ -98,7 +98,7 @@ def test_a_tag_is_the_bot_s_alone(story: Story) -> None:
 
 def test_renovate_opens_a_complete_pull_request(story: Story) -> None:
     with story.step(f"Renovate sees Tailscale {AFTER} and opens a pull request") as seen:
-        story.renovate()
+        story.bot()
         (pull,) = story.pulls()
         assert AFTER in pull["title"], pull["title"]
         seen.append(f"#{pull['number']} {pull['title']}")
@@ -146,7 +146,7 @@ def remote_tags(story: Story) -> set[str]:
 def test_renovate_merges_what_is_green(story: Story) -> None:
     before = story.git("ls-remote", "origin", "refs/heads/main").split()[0]
     with story.step("Renovate merges what is green") as seen:
-        story.renovate()
+        story.bot()
         assert story.pulls() == []
         after = story.git("ls-remote", "origin", "refs/heads/main").split()[0]
         assert after != before
