@@ -36,6 +36,7 @@ class Stand:
         self.comments: list[dict[str, Any]] = []
         self.releases: dict[str, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
+        self.tags = [{"name": "v1-mt.1", "commit": {"sha": "c" * 40}}]
         self.seen: list[str] = []
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes, kind: str) -> Any:
@@ -53,6 +54,9 @@ class Stand:
         if path.startswith(f"{REPO}/releases/tags/"):
             found = self.releases.get(path.rsplit("/", 1)[1])
             return (200, found) if found else (404, {"message": "none"})
+        if path == f"{REPO}/tags":
+            at = (int(query["page"]) - 1) * forge.PAGE
+            return 200, self.tags[at : at + forge.PAGE]
         if path == f"{REPO}/releases":
             wanted = json.loads(body)
             more = {"upload_url": f"{self.address}/up{{?name,label}}"} if self.github else {}
