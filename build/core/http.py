@@ -166,6 +166,7 @@ class Transport:
         *,
         most: int = MOST,
         leave: bool = True,
+        sink: Callable[[bytes], object] | None = None,
     ) -> Answer:
         """Send a request and follow redirects; `headers` gives those for each address on the way.
 
@@ -173,7 +174,7 @@ class Transport:
         and with `leave` false none at all does. Raises as `exchange`, and `error` for such a one.
         """
         for _ in range(REDIRECTIONS):
-            answer = self.exchange(method, address, headers(address), body, most=most)
+            answer = self.exchange(method, address, headers(address), body, most=most, sink=sink)
             if answer.status not in REDIRECTS or "Location" not in answer.headers:
                 return answer
             try:
