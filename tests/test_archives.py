@@ -13,7 +13,7 @@ import pytest
 
 from build.core import digest
 from build.core.errors import BuildFailed
-from build.sources import archives
+from build.sources import archives, patching
 
 FILES = {
     "top/readme": b"text\n",
@@ -183,14 +183,14 @@ def patches(places: Path, files: dict[str, str]) -> Path:
 
 def test_a_patch_and_a_new_file(places: Path, source: Path) -> None:
     folder = patches(places, {"0001-four.patch": PATCH, "new/sub/more.txt": "more\n"})
-    archives.apply_patches(source, folder)
+    patching.apply_patches(source, folder)
     changed = ORIGINAL.replace("line 4\n", "line four\nline four and a half\n")
     assert (source / "sub" / "file.txt").read_text() == changed
     assert (source / "sub" / "more.txt").read_text() == "more\n"
 
 
 def test_no_patches_change_nothing(places: Path, source: Path) -> None:
-    archives.apply_patches(source, places / "patches" / "nothing")
+    patching.apply_patches(source, places / "patches" / "nothing")
     assert (source / "sub" / "file.txt").read_text() == ORIGINAL
 
 
@@ -207,7 +207,7 @@ def test_a_patch_that_no_longer_applies_is_named(places: Path, source: Path, cha
     (source / "sub" / "file.txt").write_text(changed)
     folder = patches(places, {"0001-four.patch": PATCH})
     with pytest.raises(BuildFailed) as caught:
-        archives.apply_patches(source, folder)
+        patching.apply_patches(source, folder)
     assert "0001-four.patch does not apply to sub/file.txt" in caught.value.what
     assert caught.value.cure
     assert (source / "sub" / "file.txt").read_text() == changed
@@ -216,26 +216,26 @@ def test_a_patch_that_no_longer_applies_is_named(places: Path, source: Path, cha
 def test_a_patch_for_a_file_that_is_gone(places: Path, source: Path) -> None:
     (source / "sub" / "file.txt").unlink()
     with pytest.raises(BuildFailed, match=r"0001-four\.patch does not apply to sub/file\.txt"):
-        archives.apply_patches(source, patches(places, {"0001-four.patch": PATCH}))
+        patching.apply_patches(source, patches(places, {"0001-four.patch": PATCH}))
 
 
 @pytest.mark.parametrize("text", ["", "no diff at all\n", PATCH[PATCH.index("@@") :]])
 def test_a_patch_that_is_none(places: Path, source: Path, text: str) -> None:
     with pytest.raises(BuildFailed, match=r"patch 0001-four\.patch"):
-        archives.apply_patches(source, patches(places, {"0001-four.patch": text}))
+        patching.apply_patches(source, patches(places, {"0001-four.patch": text}))
 
 
 def test_a_new_file_that_exists_already(places: Path, source: Path) -> None:
     folder = patches(places, {"new/sub/file.txt": "ours\n"})
     with pytest.raises(BuildFailed) as caught:
-        archives.apply_patches(source, folder)
+        patching.apply_patches(source, folder)
     assert "patch thing/new/sub/file.txt does not apply" in caught.value.what
     assert (source / "sub" / "file.txt").read_text() == ORIGINAL
 
 
 def test_a_patch_changes_the_key(places: Path) -> None:
     folder = patches(places, {"0001-four.patch": PATCH})
-    before = archives.patches_identity(folder)
+    before = patching.patches_identity(folder)
     (folder / "0001-four.patch").write_text(PATCH + "\n")
-    assert archives.patches_identity(folder) != before
-    assert archives.patches_identity(places / "nothing") == {}
+    assert patching.patches_identity(folder) != before
+    assert patching.patches_identity(places / "nothing") == {}

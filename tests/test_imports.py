@@ -20,7 +20,7 @@ ROOMS = """
 DOORS = {
     "subprocess": {"core.command", "core.service"},
     "plumbum": {"core.command"},
-    "requests": {"core.http", "sources.download", "release.forge"},
+    "requests": {"core.http"},
     "cryptography": {"release.signature"},
     "cyclonedx": {"sbom.document"},
     "tomlkit": {"bump.*"},

@@ -13,7 +13,7 @@ from build.core import paths
 from build.core.errors import BuildFailed
 from build.golang import linker, modules, overlay
 from build.sources import obtain
-from build.sources.archives import patch_files
+from build.sources.patching import patch_files
 
 FEATURES = "feature/featuretags/featuretags.go"
 

@@ -7,18 +7,16 @@ tell are the same for registries, forges, routers and sources. Source of the rul
 from __future__ import annotations
 
 import contextlib
-import os
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import urljoin
 
 from build.core import log
 from build.core.address import origin, shown, split_login, weaker
-from build.core.answer import Answer
-from build.core.errors import BuildFailed, Error, UserError
+from build.core.answer import Answer, retry_after
+from build.core.certificates import certificates
+from build.core.errors import BuildFailed, Error
 
 # requests is imported where it is used: it costs 100 ms that a build with nothing to fetch need not
 # pay.
@@ -40,8 +38,6 @@ REDIRECTIONS = 5
 
 MOST = 4 << 20
 """Bytes of an answer unless the caller expects more."""
-
-BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 T = TypeVar("T")
 
@@ -65,28 +61,6 @@ class TooLongError(TransientError):
     """An answer of more bytes than are wanted."""
 
 
-def certificates(ca: str = "") -> str | bool:
-    """Return what requests should trust: `ca`, else what the environment names, else the machine's.
-
-    Raises UserError if that file or folder is not there.
-    """
-    named = [("the CA file", ca), *((f"${name}", os.environ.get(name, "")) for name in BUNDLES)]
-    for name, path in named:
-        if not path:
-            continue
-        # SSL_CERT_DIR may list several folders; requests takes one.
-        found = [part for part in (path, *path.split(":")) if part and Path(part).exists()]
-        if not found:
-            raise UserError(
-                f"the certificates in {path} cannot be read",
-                why=f"{name} names it, and there is no such file",
-                cure="name a file of certificates in PEM format",
-            )
-        return found[0]
-    paths = ssl.get_default_verify_paths()
-    return paths.cafile or paths.capath or True
-
-
 def phrase(error: Exception) -> str:
     """Return what a failed request means to people, "" if that is not known."""
     text = str(error)
@@ -107,6 +81,20 @@ def phrase(error: Exception) -> str:
         if mark in text:
             return said
     return ""
+
+
+def passing(answer: Answer) -> TransientError:
+    """Return the fault that an answer with a passing status is."""
+    wait = retry_after(answer.headers.get("Retry-After"))
+    return TransientError(f"{shown(answer.address)}: HTTP {answer.status}", wait)
+
+
+def form(field: str, name: str, content: bytes) -> tuple[bytes, str]:
+    """Return body and content type of a form (RFC 7578) with one file."""
+    import urllib3
+
+    body, kind = urllib3.encode_multipart_formdata({field: (name, content)})
+    return body, kind
 
 
 def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -178,6 +166,7 @@ class Transport:
         *,
         most: int = MOST,
         leave: bool = True,
+        sink: Callable[[bytes], object] | None = None,
     ) -> Answer:
         """Send a request and follow redirects; `headers` gives those for each address on the way.
 
@@ -185,7 +174,7 @@ class Transport:
         and with `leave` false none at all does. Raises as `exchange`, and `error` for such a one.
         """
         for _ in range(REDIRECTIONS):
-            answer = self.exchange(method, address, headers(address), body, most=most)
+            answer = self.exchange(method, address, headers(address), body, most=most, sink=sink)
             if answer.status not in REDIRECTS or "Location" not in answer.headers:
                 return answer
             try:

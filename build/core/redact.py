@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+UNKEYED = "what it hides from people goes into no product"
+
 HIDDEN = "***"
 
 SHORTEST = 4

@@ -13,18 +13,18 @@ from build.core import cache, digest
 from build.core.paths import PATCHES, work_dir
 from build.golang import overlay
 from build.golang.gotool import Go
-from build.sources import archives
+from build.sources import patching
 
 FOLDER = PATCHES / "linker"
 
 
 def identity(go: Go) -> str:
     """Return what stands for this linker in the name of a build (`tailscale.build`)."""
-    return digest.of_json([go.go.sha256, archives.patches_identity(FOLDER)])
+    return digest.of_json([go.go.sha256, patching.patches_identity(FOLDER)])
 
 
 def _inputs(go: Go) -> dict[str, Any]:
-    return {"name": "linker", "trees": go.keys(), "patches": archives.patches_identity(FOLDER)}
+    return {"name": "linker", "trees": go.keys(), "patches": patching.patches_identity(FOLDER)}
 
 
 def key(go: Go) -> str:

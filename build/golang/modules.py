@@ -16,7 +16,7 @@ from build.core import cache
 from build.core.paths import PATCHES, work_dir
 from build.golang import overlay, unsign
 from build.golang.gotool import Go
-from build.sources import archives
+from build.sources import patching
 
 FOLDER = PATCHES / "modules"
 INSIDE = "mt"
@@ -32,7 +32,7 @@ def folders() -> dict[str, Path]:
 
 def identity() -> dict[str, str]:
     """Return what stands for the patches in the name of a build and in the bill of materials."""
-    return archives.patches_identity(FOLDER)
+    return patching.patches_identity(FOLDER)
 
 
 def _inputs(go: Go) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def source(go: Go) -> cache.Entry:
             found = json.loads(go.run(words, what=what, record=record, scratch=scratch))
             overlay.check_known(Path(found["Dir"]), folder)
             shutil.copytree(found["Dir"], place)
-            archives.apply_patches(place, folder)
+            patching.apply_patches(place, folder)
             if module == ROOTS:
                 for name in overlay.known_files(folder):
                     bundle = place / name

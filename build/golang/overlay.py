@@ -13,7 +13,7 @@ from pathlib import Path
 from build.core import digest
 from build.core.errors import BuildFailed
 from build.core.paths import PATCHES
-from build.sources import archives
+from build.sources import patching
 
 SUMS = "SHA256SUMS"
 
@@ -52,7 +52,7 @@ def changed(root: Path, folder: Path, out: Path) -> dict[str, str]:
     for name in known_files(folder):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / name, out / name)
-    archives.apply_patches(out, folder)
+    patching.apply_patches(out, folder)
     made = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     for name in made - known_files(folder).keys():
         if (root / name).exists():

@@ -12,7 +12,7 @@ from build.core import cache
 from build.core.paths import PATCHES
 from build.golang import overlay
 from build.golang.gotool import Go
-from build.sources import archives
+from build.sources import patching
 
 FOLDER = PATCHES / "stdlib"
 REMOVED = "REMOVED"
@@ -21,7 +21,7 @@ REMOVED = "REMOVED"
 
 def identity() -> dict[str, str]:
     """Return what stands for the changes in keys; tests are none."""
-    rows = archives.patches_identity(FOLDER)
+    rows = patching.patches_identity(FOLDER)
     return {path: sum_ for path, sum_ in rows.items() if not path.endswith("_test.go")}
 
 

@@ -19,7 +19,7 @@ from build.core.paths import PATCHES, work_dir
 from build.core.version import Release
 from build.golang import modules, stdlib, symbols
 from build.golang.gotool import Go
-from build.sources import archives
+from build.sources import patching
 
 PACKAGE = "./cmd/tailscaled"
 SYMBOLS = "symbols.xz"
@@ -202,7 +202,7 @@ def build(
         "name": "tailscaled",
         "target": target.name,
         "tailscale": go.tailscale.sha256,
-        "patches": digest.of_json(archives.patches_identity(PATCHES / "tailscale")),
+        "patches": digest.of_json(patching.patches_identity(PATCHES / "tailscale")),
         "go": go.go.sha256,
         "environment": {"GOARCH": target.goarch, **target.go_env},
         "modules": digest.of_json(modules.identity()) if recipe.modules else "",

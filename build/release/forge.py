@@ -6,53 +6,126 @@ releases" of GitHub; `/api/swagger` of the others), except for how a file is sen
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
-import requests
-
-from build.core import log
+from build.core import http, log, redact
+from build.core.address import origin, shown
+from build.core.answer import Answer, decoded
 from build.core.errors import BuildFailed, UserError
 
-SECONDS = 60.0
 PAGE = 50
-"""Comments asked for at once; the largest that all forges allow."""
+"""Rows of a list asked for at once; the largest that all forges allow."""
+
+PAGES = 400
+"""Pages of a list that are read."""
+
+UPLOADS = {"https://api.github.com": "https://uploads.github.com"}
+"""Forges that take files at another host: that one may have the token too."""
+
+RIGHTS = "the token needs the right to write issues and releases"
 
 
 class Forge:
-    """One repository on a forge. `api` is the address of its API, `repository` owner/name."""
+    """One repository on a forge. `api` is the address of its API, `repository` owner/name.
 
-    def __init__(self, api: str, repository: str, token: str) -> None:
+    The token goes to the host of `api` and nowhere else. `wire` is for tests.
+    """
+
+    def __init__(
+        self, api: str, repository: str, token: str, wire: http.Transport | None = None
+    ) -> None:
         self.base = f"{api.rstrip('/')}/repos/{repository}"
-        self.session = requests.Session()
-        self.session.headers["Accept"] = "application/json"
-        if token:
-            self.session.headers["Authorization"] = f"token {token}"
+        self._wire = wire or http.Transport(error=BuildFailed, attempts=4)
+        self._token = token
+        self._known = {origin(self.base)}
+        self._known |= {origin(up) for at, up in UPLOADS.items() if origin(at) in self._known}
+        redact.know(token)
 
     def close(self) -> None:
         """Close the connections."""
-        self.session.close()
+        self._wire.close()
 
-    def _ask(self, method: str, path: str, fine: Sequence[int] = (), **more: Any) -> Any:
-        """Return the decoded answer, None for a status in `fine`. Raises BuildFailed."""
-        address = path if path.startswith("http") else f"{self.base}/{path}".rstrip("/")
-        try:
-            answer = self.session.request(method, address, timeout=SECONDS, **more)
-        except requests.RequestException as error:
-            raise BuildFailed(f"the forge does not answer {method} {address}") from error
-        if answer.status_code in fine:
+    def _headers(self, address: str) -> dict[str, str]:
+        headers = {"Accept": "application/json"}
+        if self._token and origin(address) in self._known:
+            headers["Authorization"] = f"token {self._token}"
+        return headers
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        fine: Sequence[int] = (),
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        body: bytes = b"",
+        kind: str = "application/json",
+    ) -> Any:
+        """Return the decoded answer, None for a status in `fine`. Raises BuildFailed.
+
+        `path` is below the repository, or a whole address. `json` or `body` of type `kind` is sent.
+        """
+        address = path if "://" in path else f"{self.base}/{path}".rstrip("/")
+        address += f"?{urlencode(params)}" if params else ""
+        data = encoded(json) if json is not None else body
+        what = f"{method} {shown(address)}"
+
+        def own(where: str) -> dict[str, str]:
+            return self._headers(where) | ({"Content-Type": kind} if data else {})
+
+        def send() -> Answer:
+            try:
+                answer = self._wire.follow(method, address, own, data, leave=False)
+            except http.TransientError as fault:
+                # What may have been done is not done twice.
+                if method == "POST" and fault.sent:
+                    raise BuildFailed(f"the forge does not answer {what}", why=str(fault)) from None
+                raise
+            if answer.status == 429 or (answer.status in http.PASSING and method != "POST"):
+                raise http.passing(answer)
+            return answer
+
+        answer = self._wire.repeat(f"the forge does not answer {what}", send)
+        if answer.status in fine:
             return None
-        if not answer.ok:
+        if not 200 <= answer.status < 300:
+            said = answer.body[: http.MOST].decode(errors="replace")
+            # Hidden before it is cut: half of a secret is not recognized.
+            said = "".join(c for c in redact.text(said)[:300].strip() if c.isprintable())
             raise BuildFailed(
-                f"the forge refuses {method} {address}",
-                why=f"{answer.status_code} {answer.text[:300].strip()}",
-                cure="the token needs the right to write issues and releases"
-                if answer.status_code in (401, 403, 404)
-                else "",
+                f"the forge refuses {what}",
+                why=f"{answer.status} {said}",
+                cure=RIGHTS if answer.status in (401, 403, 404) else "",
             )
-        return answer.json() if answer.content else {}
+        try:
+            return decoded(answer.body) if answer.body else {}
+        except ValueError as error:
+            raise BuildFailed(f"the forge's answer to {what} is no JSON", why=str(error)) from None
+
+    def _rows(self, path: str) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a list, each once: some forges send the whole list as each page."""
+        seen: set[str] = set()
+        for page in range(1, PAGES + 1):
+            words = {"page": page, "limit": PAGE, "per_page": PAGE}
+            rows = self._ask("GET", path, params=words)
+            if not isinstance(rows, list):
+                raise _strange(path, "no list")
+            before = len(seen)
+            for row in rows:
+                named = isinstance(row, dict) and "id" not in row
+                name = str(_field(row, "name" if named else "id", (int, str), path))
+                if name not in seen:
+                    seen.add(name)
+                    yield row
+            if len(seen) == before:
+                return
+        raise _strange(path, f"a list of more than {PAGES} pages")
 
     def comment(self, pull: int, text: str, mark: str) -> str:
         """Write a comment on a pull request, or renew the one that has `mark` in it.
@@ -60,20 +133,12 @@ class Forge:
         Returns `written` or `renewed`. Raises BuildFailed.
         """
         body = {"body": f"<!-- {mark} -->\n{text}"}
-        page = 1
-        while rows := self._ask(
-            "GET",
-            f"issues/{pull}/comments",
-            params={"page": page, "limit": PAGE, "per_page": PAGE},
-        ):
-            for row in rows:
-                if f"<!-- {mark} -->" in (row.get("body") or ""):
-                    self._ask("PATCH", f"issues/comments/{row['id']}", json=body)
-                    return "renewed"
-            if len(rows) < PAGE:
-                break
-            page += 1
-        self._ask("POST", f"issues/{pull}/comments", json=body)
+        path = f"issues/{pull}/comments"
+        for row in self._rows(path):
+            if f"<!-- {mark} -->" in str(row.get("body") or ""):
+                self._ask("PATCH", f"issues/comments/{_field(row, 'id', (int,), path)}", json=body)
+                return "renewed"
+        self._ask("POST", path, json=body)
         return "written"
 
     def look(self, path: str) -> Any:
@@ -86,20 +151,27 @@ class Forge:
     def files(self, tag: str) -> set[str]:
         """Return the names of the files of a tag's release; none if there is no release."""
         found = self._ask("GET", f"releases/tags/{tag}", fine=(404,)) or {}
-        return {str(row["name"]) for row in found.get("assets") or []}
+        rows = _field(found, "assets", (list, type(None)), "the release") if found else None
+        return {str(_field(row, "name", (str,), "the release")) for row in rows or []}
 
     def attach(self, tag: str, text: str, files: Sequence[Path]) -> list[str]:
         """Give the release of a tag these files, and make the release if there is none.
 
         Returns the names that were sent. A file that is there with the same size is left alone.
-        Raises BuildFailed, for a file of the same name and another size too: a release that
-        somebody may have fetched is not changed.
+        Raises BuildFailed if the forge does not have the tag, which it would make itself on the
+        default branch, and for a file of the same name and another size: a release that somebody
+        may have fetched is not changed.
         """
-        found = self._ask("GET", f"releases/tags/{tag}", fine=(404,))
+        where = f"releases/tags/{quote(tag, safe='')}"
+        found = self._ask("GET", where, fine=(404,))
         if found is None:
             wanted = {"tag_name": tag, "name": tag, "body": text}
+            # Where the tag is now, should it vanish meanwhile.
+            wanted["target_commitish"] = self._commit(tag)
             found = self._ask("POST", "releases", json=wanted)
-        there = {row["name"]: int(row["size"]) for row in found.get("assets") or []}
+        there = {}
+        for row in _field(found, "assets", (list, type(None)), where) or []:
+            there[_field(row, "name", (str,), where)] = _field(row, "size", (int,), where)
         sent = []
         for path in files:
             size = path.stat().st_size
@@ -115,18 +187,52 @@ class Forge:
                 sent.append(path.name)
         return sent
 
+    def _commit(self, tag: str) -> str:
+        """Return the commit of a tag that the forge has. Raises BuildFailed if it has none."""
+        for row in self._rows("tags"):
+            if row.get("name") == tag:
+                commit = _field(row, "commit", (dict,), "tags")
+                return str(_field(commit, "sha", (str,), "tags"))
+        raise BuildFailed(
+            f"the forge does not have the tag {tag}",
+            why="it would make one itself, on whatever its default branch has now",
+            cure="push the tag first: `invoke release --push`",
+        )
+
     def _send(self, release: Mapping[str, Any], path: Path) -> None:
         address = str(release.get("upload_url") or "")
-        with path.open("rb") as stream:
-            if "{" in address:
-                # GitHub takes the bytes as they are, at another host, named by a URI template.
-                more: dict[str, Any] = {"data": stream}
-                more["headers"] = {"Content-Type": "application/octet-stream"}
-                address = address.partition("{")[0]
-            else:
-                more = {"files": {"attachment": (path.name, stream)}}
-                address = f"releases/{release['id']}/assets"
-            self._ask("POST", address, params={"name": path.name}, **more)
+        content, kind = path.read_bytes(), "application/octet-stream"
+        if "{" in address:
+            # GitHub takes the bytes as they are, at another host, named by a URI template.
+            address = address.partition("{")[0]
+            if origin(address) not in self._known:
+                raise BuildFailed(
+                    f"the forge wants {path.name} sent to {shown(address)}",
+                    why="that is another host, which does not get the token",
+                    cure="attach the file by hand if you trust it",
+                )
+        else:
+            number = _field(release, "id", (int,), "the release")
+            address = f"releases/{number}/assets"
+            content, kind = http.form("attachment", path.name, content)
+        self._ask("POST", address, params={"name": path.name}, body=content, kind=kind)
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value as JSON to send."""
+    return json.dumps(value).encode()
+
+
+def _strange(path: str, why: str) -> BuildFailed:
+    return BuildFailed(f"the forge's answer for {path} is not what its API says", why=why)
+
+
+def _field(row: Any, name: str, kinds: tuple[type, ...], path: str) -> Any:
+    """Return a field of a row that must be of one of these types. Raises BuildFailed."""
+    value = row.get(name) if isinstance(row, dict) else None
+    if not isinstance(row, dict) or not isinstance(value, kinds) or isinstance(value, bool):
+        raise _strange(path, f"{name} is missing or of another type: {value!r:.80}")
+    return value
 
 
 def from_environment(environ: Mapping[str, str] = os.environ, *, reading: bool = False) -> Forge:

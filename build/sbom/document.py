@@ -25,7 +25,7 @@ from build.golang import modules
 from build.golang.gotool import Go
 from build.sbom import inventory
 from build.sbom.inventory import Component
-from build.sources import archives, obtain
+from build.sources import obtain, patching
 
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
@@ -76,7 +76,7 @@ def build(go: Go, subject: Subject) -> cache.Entry:
         "trees": {wanted.name: obtain.tree_key(wanted) for wanted in found_in},
         "modules": modules.key(go),
         # The bill names the patches of the linker and of modules too.
-        "patches": digest.of_json(archives.patches_identity(PATCHES)),
+        "patches": digest.of_json(patching.patches_identity(PATCHES)),
         "licences": digest.of_file(licences.TABLE),
         "own": {name: digest.of_file(path) for name, path in licences.files(ROOT).items()},
     }

@@ -19,7 +19,7 @@ from build.core.errors import BuildFailed
 from build.core.paths import PATCHES, ROOT
 from build.golang import buildinfo, modules, overlay
 from build.golang.gotool import Go
-from build.sources import archives
+from build.sources import patching
 
 OWN = "mikrotik-tailscale"
 STD = "std"
@@ -61,7 +61,7 @@ def changed(folder: Path) -> tuple[Path, ...]:
     """Return the patch files of a folder, relative to the repository; tests are none."""
     return tuple(
         path.relative_to(ROOT)
-        for path in archives.patch_files(folder)
+        for path in patching.patch_files(folder)
         if path.name != overlay.SUMS and not path.name.endswith("_test.go")
     )
 

@@ -1,134 +1,167 @@
-"""Unpacking what was downloaded, and laying our patches over it."""
+"""Unpacking what was downloaded into a folder, and out of it nothing.
+
+Links are kept and nothing is written through one: they are made when everything else is there, and
+only if each stays in the folder whichever way the others lead.
+"""
 
 from __future__ import annotations
 
-import gzip
-import lzma
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Iterator
+import shutil
+import tempfile
 from pathlib import Path, PurePosixPath
 
-from build.core import digest
 from build.core.errors import BuildFailed
+from build.sources import members
+from build.sources.members import Member
 
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 _EXECUTABLE = (b"\x7fELF", b"#!")
 
+NAME, PATH = 255, 1024
+"""Bytes of one part of a name, and of a whole one."""
 
-def _members(archive: Path) -> Iterator[tuple[str, bytes, str]]:
-    """Yield (name, content, link target) of every file and link; directories come with them."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as bundle:
-            for info in bundle.infolist():
-                if not info.is_dir():
-                    yield info.filename, bundle.read(info), ""
-        return
-    with tarfile.open(archive) as bundle:
-        for member in bundle:
-            if member.isfile() or member.islnk():
-                stream = bundle.extractfile(member)
-                assert stream is not None
-                yield member.name, stream.read(), ""
-            elif member.issym():
-                yield member.name, b"", member.linkname
+STEPS = 40
+"""Links on one way, as the kernel counts them; more is a circle."""
+
+Parts = tuple[str, ...]
+
+
+class _Tree:
+    """A folder in the making, and what is where in it: file, folder or link."""
+
+    def __init__(self, archive: Path, folder: Path, strip: int) -> None:
+        self._archive, self._folder, self._strip = archive, folder, strip
+        self._kinds: dict[Parts, str] = {}
+        self._links: dict[Parts, Member] = {}
+        self._files: dict[Parts, Path] = {}
+        """Files by their whole names in the archive, for hard links."""
+
+    def add(self, member: Member) -> None:
+        """Write a member, or remember a link. Raises BuildFailed for one that is not taken."""
+        whole = self._parts(member, member.name)
+        parts = whole[self._strip :]
+        if not parts:
+            return
+        for end in range(1, len(parts)):
+            above = parts[:end]
+            if self._kinds.setdefault(above, "folder") != "folder":
+                text = "/".join(above)
+                raise self._refused(member, f"{text} is a {self._kinds[above]} and no folder")
+        before = self._kinds.get(parts)
+        if before and not before == member.kind == "folder":
+            raise self._refused(member, f"there is a {before} of that name already")
+        self._kinds[parts] = "file" if member.kind == "twin" else member.kind
+        if member.kind == "folder":
+            return
+        if member.kind == "link":
+            self._links[parts] = member
+            self._resolve(member, parts)
+            return
+        path = self._folder.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if member.kind == "twin":
+            source = self._files.get(self._parts(member, member.target))
+            if source is None:
+                why = f"it is a hard link to {member.target[:200]!r}, which is no file before it"
+                raise self._refused(member, why)
+            shutil.copyfile(source, path)
+            path.chmod(source.stat().st_mode & 0o777)
+        else:
+            self._write(member, path)
+        self._files[whole] = path
+
+    def _write(self, member: Member, path: Path) -> None:
+        head = b""
+        with path.open("xb") as sink:
+            for piece in members.pieces(self._archive, member):
+                head = head or piece[:4]
+                sink.write(piece)
+        path.chmod(mode_of(head))
+
+    def link(self) -> None:
+        """Make the links. Raises BuildFailed if one leads out of the folder.
+
+        One that did not when it was added may do so by those that came after it.
+        """
+        for parts, member in self._links.items():
+            self._resolve(member, parts)
+        for parts, member in self._links.items():
+            path = self._folder.joinpath(*parts)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(member.target)
+
+    def _resolve(self, member: Member, parts: Parts) -> None:
+        """Walk where a link leads as the kernel does, through all other links."""
+        rest, steps = list(reversed(parts)), 0
+        here: list[str] = []
+        while rest:
+            part = rest.pop()
+            if part == "..":
+                if not here:
+                    raise self._refused(member, f"{self._target(member)} which leads outside")
+                here.pop()
+                continue
+            here.append(part)
+            if through := self._links.get(tuple(here)):
+                here.pop()
+                steps += 1
+                target = PurePosixPath(through.target)
+                if steps > STEPS:
+                    raise self._refused(member, f"{self._target(member)} which leads in a circle")
+                if target.is_absolute():
+                    raise self._refused(member, f"{self._target(member)} which leads outside")
+                if not target.parts or _odd(through.target):
+                    raise self._refused(member, f"{self._target(member)} that cannot be")
+                rest += reversed(target.parts)
+
+    def _target(self, member: Member) -> str:
+        return f"its target {member.target[:200]!r} is a path"
+
+    def _parts(self, member: Member, name: str) -> Parts:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise self._refused(member, f"{name[:200]!r} is a path which leads outside")
+        if _odd(name):
+            raise self._refused(member, "its name has characters that no name should have")
+        long = [part for part in path.parts if len(part.encode()) > NAME]
+        if long or len(name.encode()) > PATH:
+            raise self._refused(member, f"its name is longer than {NAME} or {PATH} bytes")
+        return path.parts
+
+    def _refused(self, member: Member, why: str) -> BuildFailed:
+        return members.refusal(self._archive, member.name, why)
+
+
+def mode_of(head: bytes) -> int:
+    """Return the mode of a file that begins like this: programs and scripts can be run."""
+    return 0o755 if head.startswith(_EXECUTABLE) else 0o644
+
+
+def _odd(name: str) -> bool:
+    """Whether a name has a backslash, control characters, or bytes that are no UTF-8."""
+    return any(c in "\\\x7f" or c < " " or "\ud800" <= c <= "\udfff" for c in name)
 
 
 def unpack(archive: Path, out: Path, strip: int) -> None:
-    """Unpack a zip or tar into `out`, dropping `strip` leading directories.
+    """Unpack a zip or tar into the new or empty folder `out`, dropping `strip` leading directories.
 
     Modes come from the content, not from the archive or the umask (zips made by the go command
-    carry none): what starts as an ELF file or a script is 0755, all else 0644. Raises BuildFailed
-    for a damaged archive or one with a path that leads outside.
+    carry none): what starts as an ELF file or a script is 0755, all else 0644. Empty directories
+    are left out, hard links become files. Raises BuildFailed for an archive that is damaged or too
+    large, and for a member that leads outside, is there twice, or is no file, folder or link;
+    `out` is then as it was.
     """
-    made: set[Path] = set()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists() and any(out.iterdir()):
+        raise BuildFailed(f"{archive.name} cannot be unpacked into {out}", why="it is not empty")
+    # Beside it, so that what is whole is only renamed.
+    room = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        for name, content, link in _members(archive):
-            parts = PurePosixPath(name).parts[strip:]
-            if not parts:
-                continue
-            if ".." in parts or PurePosixPath(name).is_absolute():
-                raise BuildFailed(f"{archive.name} holds the path {name}, which leads outside")
-            path = out.joinpath(*parts)
-            if path.parent not in made:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if not path.parent.resolve().is_relative_to(out.resolve()):
-                    raise BuildFailed(f"{archive.name} holds the path {name}, which leads outside")
-                made.add(path.parent)
-            if link:
-                path.symlink_to(link)
-            else:
-                path.write_bytes(content)
-                path.chmod(0o755 if content.startswith(_EXECUTABLE) else 0o644)
-    except (*_DAMAGED, EOFError, ValueError) as error:
-        raise BuildFailed(f"{archive} cannot be unpacked", why=str(error)) from error
-
-
-def patch_files(folder: Path) -> list[Path]:
-    """Return all files of a patch folder, sorted."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def patches_identity(folder: Path) -> dict[str, str]:
-    """Return {path: sha256} of a patch folder, for the key of what is made from it."""
-    return {str(path.relative_to(folder)): digest.of_file(path) for path in patch_files(folder)}
-
-
-def apply_patches(tree: Path, folder: Path) -> None:
-    """Lay a patch folder over a source tree.
-
-    `new/` holds files to add, which must not exist yet; `*.patch` are unified diffs with a/ and b/
-    prefixes, applied in the order of their names and without fuzz. Raises BuildFailed naming the
-    patch that does not fit.
-    """
-    new = folder / "new"
-    for path in patch_files(folder):
-        if path.suffix == ".patch":
-            apply_patch(tree, path)
-        elif path.is_relative_to(new):
-            place = tree / path.relative_to(new)
-            if place.exists():
-                raise BuildFailed(
-                    f"patch {path.relative_to(folder.parent)} does not apply",
-                    why=f"the sources have a file {path.relative_to(new)} of their own now",
-                    cure="see whether upstream does the same now; else rename ours",
-                )
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(path.read_bytes())
-            place.chmod(0o644)
-
-
-def apply_patch(tree: Path, patch: Path) -> list[str]:
-    """Apply one unified diff to a file below `tree` and return the paths it changed.
-
-    One diff for a file: the parser runs several together unless git wrote them.
-    Every context line must be where the diff says. Raises BuildFailed naming patch and file.
-    """
-    # Imported here: only needed when sources are unpacked, which is rare.
-    import whatthepatch
-    from whatthepatch.exceptions import WhatThePatchException
-
-    changed = []
-    for diff in whatthepatch.parse_patch(patch.read_text()):
-        # The parser drops the a/ and b/ prefixes itself.
-        if diff.header is None or not diff.changes:
-            raise BuildFailed(f"patch {patch.name} holds a diff that names no file or no line")
-        name = PurePosixPath(diff.header.new_path)
-        place = tree / name
-        try:
-            lines = place.read_text().split("\n")
-            result = whatthepatch.apply_diff(diff, lines)
-        except (WhatThePatchException, OSError) as error:
-            raise BuildFailed(
-                f"patch {patch.name} does not apply to {name}",
-                why=str(error),
-                cure="the sources changed: make the patch again from the new file",
-            ) from error
-        place.write_text("\n".join(result))
-        changed.append(str(name))
-    if not changed:
-        raise BuildFailed(f"patch {patch.name} holds no diff")
-    return changed
+        tree = _Tree(archive, room, strip)
+        for member in members.read(archive):
+            tree.add(member)
+        tree.link()
+        out.mkdir(exist_ok=True)
+        for child in sorted(room.iterdir()):
+            child.rename(out / child.name)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Pins to verified files and source trees: download, check, unpack, patch.
+"""Pins to verified files and source trees: fetch, check, unpack, patch.
 
 A file appears in the cache only after size and sha256 were found right.
 """
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from build.config.pins import Pin, pin
-from build.core import cache, log
+from build.core import cache, digest, log
 from build.core.errors import SourceError
 from build.core.paths import PATCHES, cache_dir
-from build.sources import archives, download
+from build.sources import archives, clients, download, patching
 
-UNKEYED = "what it brings is compared with the pin; how that becomes a tree is in archives"
+UNKEYED = "what it brings is compared with the pin; how that becomes a tree is in patching"
 
 _checking = threading.RLock()
 _checked: dict[str, cache.Entry] = {}
@@ -38,17 +38,17 @@ def fetch(wanted: Pin, *, offline: bool = False) -> Path:
     Raises SourceError if it cannot be had or is not what was pinned.
     """
     place = cached(wanted)
-    if place.is_file() and not download.fault_of(wanted, place):
+    if place.is_file() and not _fault(wanted, place):
         return place
     with cache.locked(f"download-{wanted.sha256}", wanted.title), cache.scratch() as folder:
         # Another process may have fetched or mended it while this one waited.
-        if place.is_file() and (fault := download.fault_of(wanted, place)):
+        if place.is_file() and (fault := _fault(wanted, place)):
             log.warn(f"{place} is damaged ({fault}); it is fetched again")
             place.unlink()
         if not place.is_file():
             fresh = folder / wanted.file
             _obtain(wanted, fresh, offline)
-            if fault := download.fault_of(wanted, fresh) or download.fault_of_sum(wanted, fresh):
+            if fault := _fault(wanted, fresh) or _fault_of_sum(wanted, fresh):
                 raise SourceError(
                     f"{wanted.title} is not what was pinned",
                     why=fault,
@@ -88,11 +88,11 @@ def draft(wanted: Pin, folder: Path, *, database: bool = True) -> Draft:
         if wanted.kind == "archive":
             return Draft(out, wanted.file, origin=download.archive(wanted, out, advance))
         if wanted.kind == "wheel":
-            return Draft(out, download.wheel(wanted, out).name)
-        place = download.gomodule(wanted, out, _go(), database=database)
+            return Draft(out, clients.wheel(wanted, out).name)
+        place = clients.gomodule(wanted, out, _go(), database=database)
     # place is <room>/cache/download/<module>/@v/<version>.zip; the database's answers lie beside.
-    answers = place.parents[1 + len(Path(wanted.module).parts)]
-    answer = answers / "sumdb" / "sum.golang.org" / "lookup"
+    lookup = place.parents[1 + len(Path(wanted.module).parts)]
+    answer = lookup / "sumdb" / "sum.golang.org" / "lookup"
     answer /= f"{wanted.module}@v{wanted.version}"
     said = answer.read_text() if answer.is_file() else ""
     return Draft(out, wanted.file, release=place.with_suffix(".info").read_text(), database=said)
@@ -103,11 +103,30 @@ def adopt(wanted: Pin, path: Path) -> None:
 
     Raises SourceError if it is not.
     """
-    if fault := download.fault_of(wanted, path) or download.fault_of_sum(wanted, path):
+    if fault := _fault(wanted, path) or _fault_of_sum(wanted, path):
         raise SourceError(f"{wanted.title} is not what was drafted", why=fault)
     place = cached(wanted)
     place.parent.mkdir(parents=True, exist_ok=True)
     path.rename(place)
+
+
+def _fault(wanted: Pin, path: Path) -> str:
+    if not wanted.sha256:  # of a draft; a pin without sums is not loaded
+        return ""
+    size, sha256 = path.stat().st_size, digest.of_file(path)
+    if (size, sha256) == (wanted.size, wanted.sha256):
+        return ""
+    return (
+        f"{wanted.file}: wanted size={wanted.size} sha256={wanted.sha256}, "
+        f"got size={size} sha256={sha256}"
+    )
+
+
+def _fault_of_sum(wanted: Pin, path: Path) -> str:
+    """Compare a Go module with its h1 sum, which ties the pin to the Go checksum database."""
+    if not wanted.h1 or (got := digest.of_go_module(path)) == wanted.h1:
+        return ""
+    return f"{wanted.file}: wanted {wanted.h1}, got {got}"
 
 
 def _obtain(wanted: Pin, out: Path, offline: bool) -> None:
@@ -125,13 +144,13 @@ def _obtain(wanted: Pin, out: Path, offline: bool) -> None:
         if wanted.kind == "archive":
             download.archive(wanted, out, advance)
         elif wanted.kind == "wheel":
-            download.wheel(wanted, out)
+            clients.wheel(wanted, out)
         else:
-            download.gomodule(wanted, out, _go())
+            clients.gomodule(wanted, out, _go())
 
 
 def _go() -> Path:
-    """The go command that fetches."""
+    """Return the command that brings Go modules."""
     return tree(pin("go-bootstrap")).data / "go" / "bin" / "go"
 
 
@@ -141,7 +160,7 @@ def _inputs(wanted: Pin) -> dict[str, Any]:
         "version": wanted.version,
         "sha256": wanted.sha256,
         "strip": wanted.strip,
-        "patches": archives.patches_identity(PATCHES / wanted.name),
+        "patches": patching.patches_identity(PATCHES / wanted.name),
     }
 
 
@@ -150,7 +169,7 @@ def tree_key(wanted: Pin) -> str:
 
     The tree need not be there; if it is, it counts as used now, and so does its file.
     """
-    key = cache.key_of("source", cache.with_code(_inputs(wanted), archives.__name__))
+    key = cache.key_of("source", cache.with_code(_inputs(wanted), patching.__name__))
     cache.touch("source", key)
     with contextlib.suppress(OSError):
         os.utime(cache_dir() / "downloads" / wanted.sha256)
@@ -167,7 +186,7 @@ def tree(wanted: Pin, *, offline: bool = False) -> cache.Entry:
     def build(out: Path, scratch: Path) -> dict[str, Any]:
         file = fetch(wanted, offline=offline)
         archives.unpack(file, out, wanted.strip)
-        archives.apply_patches(out, PATCHES / wanted.name)
+        patching.apply_patches(out, PATCHES / wanted.name)
         return {}
 
     def get() -> cache.Entry:
@@ -177,7 +196,7 @@ def tree(wanted: Pin, *, offline: bool = False) -> cache.Entry:
             _inputs(wanted),
             build,
             title=f"unpack {wanted.title}",
-            made_by=archives.__name__,
+            made_by=patching.__name__,
         )
 
     with _checking:
