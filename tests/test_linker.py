@@ -10,7 +10,7 @@ from running import emulator
 
 from build.config.targets import Target, targets
 from build.core import cache, errors
-from build.golang import linker, overlay
+from build.golang import linker, overlay, stdlib
 from build.pipeline import order
 
 PROGRAM = Path(__file__).parent / "golang" / "linetables"
@@ -32,12 +32,14 @@ def test_a_toolchain_without_the_file_stops_the_build(tmp_path: Path) -> None:
         overlay.check_known(tmp_path, linker.FOLDER)
 
 
-def compile_program(out: Path, target: Target, *, lean: bool) -> None:
+def compile_program(out: Path, target: Target, *, lean: bool, numbers: bool = False) -> None:
     go = order.go_command()
     words = ["build", "-trimpath", "-o", str(out)]
     if lean:
         words.insert(1, order.lean_linker(go).option())
     with cache.scratch() as scratch:
+        if numbers:
+            words.insert(1, stdlib.option(go, scratch))
         go.run(
             [*words, "."],
             what="the linker's test program",
@@ -61,10 +63,22 @@ def test_the_runtime_works_without_line_tables(
     target: Target, tmp_path: Path, shared_cache: Path
 ) -> None:
     program = tmp_path / "linetables"
-    compile_program(program, target, lean=True)
+    compile_program(program, target, lean=True, numbers=True)
     done = run(program, target)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 failed" in done.stdout
+
+
+@pytest.mark.slow
+def test_names_stay_where_the_runtime_has_no_numbers(tmp_path: Path, shared_cache: Path) -> None:
+    target = targets()["amd64"]
+    program = tmp_path / "linetables"
+    compile_program(program, target, lean=True)
+    assert run(program, target, "-names").returncode == 0
+    done = run(program, target)
+    assert done.returncode != 0
+    assert " 1 failed" in done.stdout
+    assert "FAIL numbers" in done.stdout
 
 
 @pytest.mark.slow
@@ -74,6 +88,7 @@ def test_the_check_tells_the_linkers_apart(tmp_path: Path, shared_cache: Path) -
     compile_program(program, target, lean=False)
     done = run(program, target)
     assert done.returncode != 0
-    assert " 1 failed" in done.stdout
+    assert " 2 failed" in done.stdout
     assert "FAIL lines" in done.stdout
+    assert "FAIL numbers" in done.stdout
     assert run(program, target, "-lines").returncode == 0

@@ -18,6 +18,9 @@ FUNCDATA_INLINE = 3
 FUNC_SIZE = 44
 NOTHING = 0xFFFFFFFF
 
+UNNAMED = "func."
+"""The name of all functions whose own name our linker left out (patches/linker)."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -80,6 +83,11 @@ class Table:
         for func in self.funcs:
             result.setdefault(printed(func.name), []).append(func)
         return result
+
+    @cached_property
+    def by_number(self) -> dict[int, Func]:
+        """Functions by what a report prints of those that have no name in the program."""
+        return {func.entry: func for func in self.funcs}
 
     def _varint(self, at: int) -> tuple[int, int]:
         value = shift = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build.core.errors import BuildFailed, UserError
-from build.golang.pclntab import Func, Table, printed
+from build.golang.pclntab import UNNAMED, Func, Table, printed
 
 MAGIC = b"mikrotik-tailscale symbols 1\n"
 
@@ -56,7 +56,10 @@ def extract(shipped: Path, twin: Path, stamp: str) -> bytes:
         raise BuildFailed(f"{twin} has no symbol table", cure="link it with -w, without -s")
     table = Table(data, functions - address)
     have = [(f.entry, f.size, printed(f.name)) for f in Table(ours).funcs]
-    want = [(f.entry, f.size, printed(f.name)) for f in table.funcs]
+    # Where the program has no name, a report has the function's number: where it begins.
+    left_out = {entry for entry, _, name in have if name == UNNAMED}
+    names = ((f, UNNAMED if f.entry in left_out else printed(f.name)) for f in table.funcs)
+    want = [(f.entry, f.size, name) for f, name in names]
     if have != want:
         pairs = enumerate(zip(have, want, strict=False))
         first = next((i for i, (a, b) in pairs if a != b), min(len(have), len(want)))
@@ -99,6 +102,7 @@ PLACE = re.compile(
     r"^(?P<lead>.*?)(?P<tab>\t|\s{2,}|\s)\?:0(?: \+0x(?P<offset>[0-9a-f]+))?"
     r"(?P<rest>(?: fp=0x[0-9a-f]+ sp=0x[0-9a-f]+)?(?: pc=0x(?P<pc>[0-9a-f]+))?)\s*$"
 )
+NUMBER = re.compile(rf"\b{re.escape(UNNAMED)}0x([0-9a-f]+)\b")
 TRAP = re.compile(r"\b(?:pc|PC)=0x([0-9a-f]+)(?!.*\bsp=)")
 
 
@@ -122,13 +126,15 @@ def symbolize(report: str, symbols: Symbols, trust: bool = False) -> str:
     for i, line in enumerate(lines):
         place = PLACE.match(line)
         if place is None or i == 0:
-            out.append(line)
+            # The next line may need the number; a message may hold one too.
+            below = i + 1 < len(lines) and PLACE.match(lines[i + 1])
+            out.append(line if below else _named(line, symbols.table))
             continue
         places += 1
         caller = out.pop()
         name, lead, tail = _split(caller)
         offset = int(place["offset"] or "0", 16)
-        candidates = [f for f in symbols.table.by_printed_name.get(name, []) if offset <= f.size]
+        candidates = [f for f in _called(name, symbols.table) if offset <= f.size]
         if place["pc"]:
             pc = int(place["pc"], 16) - symbols.text
             candidates = [f for f in candidates if f.entry + offset == pc]
@@ -148,7 +154,7 @@ def symbolize(report: str, symbols: Symbols, trust: bool = False) -> str:
             out.append(f"{lead}{printed(frame.function)}(...)")
             out.append(f"{place['lead']}{tab}{frame.file}:{frame.line}")
         where = " or ".join(f"{frames[-1].file}:{frames[-1].line}" for frames in found)
-        out.append(f"{lead}{tail}")
+        out.append(f"{lead}{_named(tail, symbols.table)}")
         out.append(f"{place['lead']}{tab}{where}{plus}{rest}")
     if places == 0:
         raise UserError(
@@ -162,6 +168,25 @@ def symbolize(report: str, symbols: Symbols, trust: bool = False) -> str:
             cure="use the symbols of the build that crashed",
         )
     return "\n".join(out) + "\n"
+
+
+def _called(name: str, table: Table) -> list[Func]:
+    """Return the functions that a report means by a name or a number."""
+    number = NUMBER.fullmatch(name)
+    if number is None:
+        return table.by_printed_name.get(name, [])
+    func = table.by_number.get(int(number[1], 16))
+    return [func] if func else []
+
+
+def _named(line: str, table: Table) -> str:
+    """Return a line with names for the numbers in it; one that is not known stays."""
+
+    def name(number: re.Match[str]) -> str:
+        func = table.by_number.get(int(number[1], 16))
+        return printed(func.name) if func else number[0]
+
+    return NUMBER.sub(name, line)
 
 
 def _split(line: str) -> tuple[str, str, str]:

@@ -7,7 +7,10 @@
 // left them out. With the stock linker it is the one that must fail, unless
 // the program is told to expect lines:
 //
-//	linetables [-lines]
+//	linetables [-lines] [-names]
+//
+// Names are expected with lines, and with -names: without it, functions of other
+// packages go by numbers.
 //
 // Some checks start the program again. Under emulation that takes the emulator:
 // EMULATOR="qemu-arm-static -cpu arm926" is put before the program's own name.
@@ -36,6 +39,9 @@ import (
 // wantLines says which kind of linker the program was told to expect.
 var wantLines bool
 
+// wantNames says whether functions have their names.
+var wantNames bool
+
 // sink keeps results alive that the compiler would otherwise see are unused.
 var sink any
 
@@ -52,6 +58,7 @@ var checks = []struct {
 	{"other faults", checkFaults},
 	{"callers", checkCallers},
 	{"inlined frames", checkInlined},
+	{"numbers", checkNumbers},
 	{"unwinding through assembly", checkAssembly},
 	{"goroutine dumps", checkDumps},
 	{"defer in loops", checkDefer},
@@ -74,7 +81,9 @@ func main() {
 	for _, arg := range os.Args[1:] {
 		switch arg {
 		case "-lines":
-			wantLines = true
+			wantLines, wantNames = true, true
+		case "-names":
+			wantNames = true
 		case "panic":
 			childPanic(7)
 		case "overflow":
@@ -86,7 +95,7 @@ func main() {
 		case "signal":
 			childSignal()
 		default:
-			fmt.Fprintln(os.Stderr, "usage: linetables [-lines]")
+			fmt.Fprintln(os.Stderr, "usage: linetables [-lines] [-names]")
 			os.Exit(2)
 		}
 	}
@@ -381,6 +390,67 @@ func checkCallers() error {
 		return fmt.Errorf("FuncForPC(1) is %s", f.Name())
 	}
 	return nil
+}
+
+// mapping keeps the compiler from inlining the function.
+var mapping = strings.Map
+
+//go:noinline
+func show(s fmt.Stringer) string { return s.String() }
+
+// checkNumbers looks at functions of other packages, whose names are left out.
+func checkNumbers() error {
+	name := func(s string) string {
+		if wantNames {
+			return regexp.QuoteMeta(s)
+		}
+		return `func\.0x[0-9a-f]+`
+	}
+	var trace string
+	var pcs [20]uintptr
+	var n int
+	func() {
+		defer func() { recover(); trace = string(debug.Stack()) }()
+		mapping(func(rune) rune { n = runtime.Callers(1, pcs[:]); panic("in a callback") }, "x")
+	}()
+	traced := `\n` + name("strings.Map") + `\([^\n]*\)` + place
+	if err := match(trace, traced, frame("main.checkNumbers")); err != nil {
+		return err
+	}
+	frames := runtime.CallersFrames(pcs[:n])
+	frames.Next()
+	byFrame, _ := frames.Next()
+	mapped := runtime.FuncForPC(reflect.ValueOf(strings.Map).Pointer())
+	for _, got := range []string{mapped.Name(), byFrame.Function} {
+		if !regexp.MustCompile("^" + name("strings.Map") + "$").MatchString(got) {
+			return fmt.Errorf("strings.Map is called %q", got)
+		}
+	}
+	if mapped.Name() != byFrame.Function || mapped.Entry() != byFrame.Entry {
+		return fmt.Errorf("strings.Map is %s at %#x and %s at %#x", mapped.Name(), mapped.Entry(), byFrame.Function, byFrame.Entry)
+	}
+	if !wantNames {
+		// A number says where the function begins.
+		count := runtime.FuncForPC(reflect.ValueOf(strings.Count).Pointer())
+		var a, b uintptr
+		fmt.Sscanf(mapped.Name(), "func.0x%x", &a)
+		fmt.Sscanf(count.Name(), "func.0x%x", &b)
+		if a == 0 || a-b != mapped.Entry()-count.Entry() {
+			return fmt.Errorf("numbers %#x and %#x of functions at %#x and %#x", a, b, mapped.Entry(), count.Entry())
+		}
+	}
+	// The wrapper of a value's method, called through a nil pointer.
+	r := try(func() { show((*time.Duration)(nil)) })
+	if err := match(fmt.Sprint(r), "^value method "+name("time.Duration.String")+" called using nil "); err != nil {
+		return err
+	}
+	if _, ok := r.(runtime.Error); !ok {
+		return fmt.Errorf("%T is no runtime error", r)
+	}
+	// A goroutine that another package started.
+	started := make(chan string)
+	time.AfterFunc(time.Millisecond, func() { started <- string(debug.Stack()) })
+	return match(<-started, `created by `+name("time.goFunc")+`(?: in goroutine \d+)?`+place)
 }
 
 // small and smaller are inlined into host; the panic happens in the middle of
