@@ -14,8 +14,8 @@ from running import emulator
 from build.config.targets import Target, targets
 from build.core import cache
 from build.core.errors import BuildFailed, UserError
-from build.golang import modules, symbols, unsign
-from build.pipeline import order, variants
+from build.golang import modules, symbols, tailscale, unsign
+from build.pipeline import order
 
 ROOTS = Path(__file__).parent / "golang" / "roots"
 EACH = pytest.mark.parametrize("target", targets().values(), ids=lambda target: target.name)
@@ -61,12 +61,18 @@ def crash(target: Target, daemon: Path, folder: Path) -> str:
     return record.read_text(errors="replace")
 
 
+def symbols_of(target: Target) -> Path:
+    go = order.go_command()
+    made = tailscale.build(go, target, order.release_of(), linker=order.lean_linker(go))
+    return cache.checked(made.artifact(tailscale.SYMBOLS))
+
+
 @pytest.mark.slow
 @EACH
 def test_a_crash_of_the_shipped_daemon(target: Target, tmp_path: Path, shared_cache: Path) -> None:
     report = crash(target, shipped(target, tmp_path), tmp_path)
     assert "?:0" in report, "a trace without places was expected"
-    sidecar = symbols.load(variants.symbols_of(target).read_bytes())
+    sidecar = symbols.load(symbols_of(target).read_bytes())
     assert sidecar.stamp in report
     done = symbols.symbolize(report, sidecar)
     assert "?:0" not in done
@@ -76,7 +82,7 @@ def test_a_crash_of_the_shipped_daemon(target: Target, tmp_path: Path, shared_ca
     assert done.count("\n") > report.count("\n")
 
     other = next(t for t in targets().values() if t.name != target.name)
-    wrong = symbols.load(variants.symbols_of(other).read_bytes())
+    wrong = symbols.load(symbols_of(other).read_bytes())
     with pytest.raises(UserError, match="not of the build"):
         symbols.symbolize(report, wrong)
     with pytest.raises(UserError, match="not of the build"):

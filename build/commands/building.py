@@ -6,11 +6,21 @@ import os
 
 from invoke import task
 
-from build.commands.common import ARCH_HELP, COMMON, command, named_release
+from build.commands.common import (
+    ARCH_HELP,
+    COMMON,
+    cached_sources,
+    command,
+    named_release,
+    one_of,
+)
 from build.config import features, targets
 from build.core import errors, marks, paths
 from build.gates import size
 from build.golang import tailscale
+from build.image import products
+from build.image import record as dist_record
+from build.native.compress import METHODS
 from build.pipeline import order, variants
 from build.views import plots, report
 
@@ -25,6 +35,9 @@ def _build(
     json: bool,
     assembler: str = "oci",
 ) -> None:
+    one_of("compress", compress, METHODS)
+    one_of("assembler", assembler, order.ASSEMBLERS)
+    dist_record.require_writable()
     request = order.Request(
         targets=targets.select(arch),
         release=named_release(release),
@@ -35,7 +48,7 @@ def _build(
         assembler=assembler,
     )
     result = order.build(request)
-    products = {
+    rows = {
         name: {key: value for key, value in row.items() if key not in ("from", "files")}
         for name, row in result.record.items()
     }
@@ -44,14 +57,14 @@ def _build(
             {
                 "release": request.release.tag,
                 "sizes": report.size_rows(result.measures),
-                "products": products,
+                "products": rows,
                 "ran": result.ran,
                 "seconds": round(result.seconds, 3),
             }
         )
     else:
         report.sizes(result.measures, request.release.tag)
-        for name, row in products.items():
+        for name, row in rows.items():
             what = row.get("index") or f"sha256:{row['sha256']}"
             print(f"{paths.dist_dir().name}/{name}  {what}")
         ran = f"{len(result.ran)} stages ran" if result.ran else "nothing to do"
@@ -62,6 +75,9 @@ def _build(
 
 
 def _show_costs(target: targets.Target, only: list[str], json: bool) -> None:
+    verdicts = features.load_verdicts().features
+    for name in only:
+        one_of("only", name, [known for known, row in verdicts.items() if row.verdict != "out"])
     costs = variants.feature_costs(target, only)
     if json:
         report.print_json(costs)
@@ -113,7 +129,7 @@ def build_all(
     name="features",
     iterable=["only"],
     help={
-        "cost": "show what each wanted feature costs, by building without it (minutes each, once)",
+        "cost": "what each wanted feature costs, by building without it (minutes; cache only)",
         "arch": "platform for --cost (default arm64)",
         "only": "limit --cost to this feature, repeatable",
         **COMMON,
@@ -125,9 +141,12 @@ def features_(c, only, cost=False, arch="arm64", json=False, debug=False):
     if cost:
         _show_costs(targets.target(arch), only, json)
         return
-    go = order.go_command()
-    version = go.tailscale.version
-    found = features.resolve(tailscale.graph(go), features.load_verdicts(), version)
+    if only:
+        raise errors.UserError("--only limits --cost", cure="add --cost, or leave --only out")
+    targets.target(arch)
+    with cached_sources() as go:
+        version = go.tailscale.version
+        found = features.resolve(tailscale.graph(go), features.load_verdicts(), version)
     if json:
         report.print_json([vars(row) for row in found.rows])
     else:
@@ -140,7 +159,8 @@ def tags(c, arch="", json=False, debug=False):
     """Print the exact Go build tags, after upstream's own tool agreed to them."""
     if arch:
         targets.target(arch)  # the tags are the same for every platform; the name must be one
-    found = tailscale.tags(order.go_command())
+    with cached_sources() as go:
+        found = tailscale.tags(go)
     if json:
         report.print_json(found)
     else:
@@ -152,7 +172,7 @@ def tags(c, arch="", json=False, debug=False):
     iterable=["arch"],
     help={
         "arch": ARCH_HELP,
-        "by": "package, section or feature: where the compressed bytes are (default arch arm64)",
+        "by": "package, section or feature: where the bytes are (compiles into the cache; arm64)",
         "check": "exit with 3 if a budget is exceeded",
         "record": "record the sizes under this release tag in build/data/sizes.json",
         **COMMON,
@@ -160,12 +180,11 @@ def tags(c, arch="", json=False, debug=False):
 )
 @command
 def size_(c, arch, by="", check=False, record="", json=False, debug=False):
-    """Show the size of each component against its budget, building what is not in the cache."""
+    """Show the size of each component in dist/ against its budget; --by compiles (cache only)."""
     if by:
-        if by not in ("package", "section", "feature"):
-            raise errors.UserError(
-                f"sizes cannot be shown by '{by}'", cure="one of: package, section, feature"
-            )
+        one_of("by", by, ("package", "section", "feature"))
+        if check or record:
+            raise errors.UserError("--by neither checks nor records", cure="leave one of them out")
         for target in targets.select(arch or ["arm64"]):
             if by == "feature":
                 _show_costs(target, [], json)
@@ -176,23 +195,30 @@ def size_(c, arch, by="", check=False, record="", json=False, debug=False):
             else:
                 report.weight_table(weights, by, target.name)
         return
-    release = named_release(record)
-    request = order.Request(targets.select(arch), release, check_size=False, whole=not arch)
-    result = order.build(request)
+    _show_sizes(arch, check, record, json)
+
+
+def _show_sizes(arch: list[str], check: bool, record: str, json: bool) -> None:
+    release = named_release(record) if record else None
+    # A gate, and a release, are about all platforms; looking is about what is there.
+    every = targets.select(arch) if arch or check or record else products.there()
+    history = size.recorded()
+    found = products.images(every or targets.select([]), release)
+    measures = [row for one in found for row in size.measure(one.target, one.files, history)]
     if json:
-        report.print_json(report.size_rows(result.measures))
+        report.print_json(report.size_rows(measures))
     else:
-        report.sizes(result.measures, release.tag)
+        report.sizes(measures, ", ".join(sorted({one.release.tag for one in found})))
     if check:
-        size.require(result.measures)
-    if record:
-        size.record(release.tag, result.measures)
+        size.require(measures)
+    if release:
+        size.record(release.tag, measures)
 
 
 @task(help={"arch": "platform for the treemap (default arm64)", **COMMON})
 @command
 def chart(c, arch="arm64", json=False, debug=False):
-    """Draw work/report.html: a treemap of the binary and the trend over recorded releases."""
+    """Draw work/report.html: a treemap of the binary and the trend (compiles into the cache)."""
     target = targets.target(arch)
     history = size.recorded()
     parts = [

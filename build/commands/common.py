@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from invoke import Context, Exit
 
 from build.core import errors, git, log, paths
 from build.core.version import Release, parse_release
+from build.golang.gotool import Go
 from build.pipeline import order
 from build.registry import credentials
 from build.registry.client import Client
@@ -21,6 +24,9 @@ from build.release import planning as releasing
 ARCH_HELP = "platform, repeatable; also under its other names (armv7, arm/v7, linux/arm/v7, x86)"
 HEAD = "HEAD"
 """What --release takes instead of a tag: the release tag of the commit that is checked out."""
+
+PIPE_CLOSED = 141
+"""Exit status when nobody reads the output any more (128 + SIGPIPE), the shells' convention."""
 
 COMMON = {
     "json": "print the result as JSON on standard output and nothing else",
@@ -41,10 +47,55 @@ def command(body: Callable[..., None]) -> Callable[..., None]:
             if options.get("debug"):
                 traceback.print_exc()
             raise Exit(f"error: {error}", code=error.exit_code) from None
+        except BrokenPipeError:
+            # Who read the output has enough, as in `… | head`; nothing is left to be flushed.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit("", code=PIPE_CLOSED) from None
+        except OSError as error:
+            # What a check before did not foresee: a file or a place that was named is at fault.
+            if options.get("debug"):
+                traceback.print_exc()
+            place = f"{error.filename}: " if error.filename else ""
+            why = f"{place}{error.strerror or error}"
+            text = errors.UserError("a file cannot be used", why=why, cure="--debug shows where")
+            raise Exit(f"error: {text}", code=text.exit_code) from None
         except KeyboardInterrupt:
             raise Exit("interrupted", code=errors.INTERRUPTED) from None
 
     return guarded
+
+
+@contextlib.contextmanager
+def cached_sources() -> Iterator[Go]:
+    """Give the go command and sources as far as the cache has them, for commands that only look.
+
+    Raises UserError, with the command that gets them, where they are not there.
+    """
+    try:
+        yield order.go_command(offline=True)
+    except errors.SourceError as error:
+        raise errors.UserError(
+            "the pinned sources are not in the cache, and this command fetches nothing",
+            why=error.what,
+            cure="invoke fetch",
+        ) from error
+
+
+def one_of(option: str, value: str, choices: Iterable[str]) -> str:
+    """Return the value of an option if it is one of these. Raises UserError."""
+    known = tuple(choices)
+    if value not in known:
+        raise errors.UserError(
+            f"--{option} '{value}' is not known", cure=f"one of: {', '.join(known)}"
+        )
+    return value
+
+
+def number(option: str, value: float, low: float, high: float) -> float:
+    """Return the value of an option if it lies between these, both included. Raises UserError."""
+    if not low <= value <= high:  # nan is neither
+        raise errors.UserError(f"--{option} {value:g} is out of range", cure=f"{low:g} to {high:g}")
+    return value
 
 
 def named_release(tag: str) -> Release:

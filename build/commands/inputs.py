@@ -10,7 +10,8 @@ from build.bump import bump as bumping
 from build.commands.common import ARCH_HELP, COMMON, command, named_release
 from build.config import targets
 from build.config.pins import pins
-from build.core import cache, paths
+from build.core import paths
+from build.image import products
 from build.pipeline import order
 from build.sbom import document, notices
 from build.sources import obtain
@@ -107,16 +108,23 @@ def sources_(c, write=False, check=False, json=False, debug=False):
         sys.stdout.write(notices.sources())
 
 
-@task(name="sbom", help={"arch": ARCH_HELP, "release": "full tag of the image's release", **COMMON})
+@task(
+    name="sbom",
+    help={
+        "arch": ARCH_HELP,
+        "release": "the release that it has to be of: a tag, or HEAD for the commit's",
+        **COMMON,
+    },
+)
 @command
 def sbom_(c, arch, release="", json=False, debug=False):
-    """Show the components of a platform's image with their licences; --json prints the bill."""
-    target = targets.target(arch)
-    request = order.Request([target], named_release(release), check_size=False)
-    bill = order.build(request).bills[target.name]
+    """Show the components of the image in dist/ with their licences; --json is CycloneDX 1.6."""
+    named = named_release(release) if release else None
+    path = products.beside(targets.target(arch), "sbom", named)
+    text = path.read_text()
     if json:
-        sys.stdout.write(cache.checked(bill.artifact(document.FILE)).read_text())
+        sys.stdout.write(text)
         return
-    rows = [[name, version, licence] for name, version, _, licence in bill.facts["components"]]
-    report.table(f"What is in {target.name}", ("component", "version", "licence"), rows)
-    print(f"{len(rows)} components, {bill.facts['licence']}")
+    rows, licence = document.components(text)
+    report.table(f"What is in {path.name}", ("component", "version", "licence"), rows)
+    print(f"{len(rows)} components, {licence}")

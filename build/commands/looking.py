@@ -14,8 +14,7 @@ from build.commands.common import ARCH_HELP, COMMON, command
 from build.config import targets, tools
 from build.core import errors, log, marks, ownership, paths, upkeep
 from build.golang import symbols
-from build.image import record
-from build.pipeline import order, variants
+from build.image import products, record
 from build.release import protection
 from build.views import report
 
@@ -25,7 +24,7 @@ from build.views import report
     help={
         "report_file": "the container's log or the crash report (default: standard input)",
         "arch": ARCH_HELP,
-        "symbols_file": "the build's symbols (default: those in dist/ or of this checkout)",
+        "symbols_file": "the build's symbols (default: those in dist/ of --arch)",
         "trust": "the report is of this build although its log begins too late to say so",
         **COMMON,
     },
@@ -40,7 +39,7 @@ def symbolize(c, report_file="", arch="", symbols_file="", trust=False, json=Fal
         if symbols_file:
             sidecar = Path(symbols_file).read_bytes()
         else:
-            sidecar = variants.symbols_of(targets.target(arch)).read_bytes()
+            sidecar = products.beside(targets.target(arch), "symbols").read_bytes()
     except OSError as error:
         raise errors.UserError(f"cannot read {error.filename}", why=str(error.strerror)) from error
     done = symbols.symbolize(text, symbols.load(sidecar), trust)
@@ -53,10 +52,8 @@ def symbolize(c, report_file="", arch="", symbols_file="", trust=False, json=Fal
 @task(help={"arch": ARCH_HELP, **COMMON})
 @command
 def inspect(c, arch, json=False, debug=False):
-    """Show what is in a platform's image: digests, configuration, layers, files."""
-    target = targets.target(arch)
-    request = order.Request([target], order.release_of(), check_size=False)
-    report.image_contents(order.build(request).images[target.name], as_json=json)
+    """Show what is in the image that dist/ has of a platform: digests, configuration, files."""
+    report.image_contents(products.image(targets.target(arch)), as_json=json)
 
 
 @task(

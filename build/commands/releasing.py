@@ -13,8 +13,8 @@ from build.config import targets
 from build.config.pins import pins
 from build.core import errors, git, paths
 from build.core.version import Release
-from build.gates import runtime
-from build.pipeline import order
+from build.gates import runtime, size
+from build.image import products
 from build.release import evidence, forge, handover
 from build.release import planning as releasing
 from build.views import markdown, report
@@ -83,7 +83,7 @@ def comment(
     json=False,
     debug=False,
 ):
-    """Report sizes and the runtime gate as Markdown, as a comment on a pull request."""
+    """Report sizes and the runtime gate of dist/ as Markdown, as a comment on a pull request."""
     text = os.environ.get("MT_REPORT", "") if given else _summary(named_release(release))
     if not text.strip():
         raise errors.UserError(
@@ -102,15 +102,16 @@ def comment(
 
 
 def _summary(release: Release) -> str:
-    """Return the Markdown report of the images, which are built if they are not there yet."""
-    request = order.Request(targets.select([]), release, check_size=False, whole=True)
-    result = order.build(request)
+    """Return the Markdown report of the images in dist/. Raises UserError if one is missing."""
+    images = products.images(targets.select([]), release)
+    history = size.recorded()
+    measures = [row for one in images for row in size.measure(one.target, one.files, history)]
     records = [
         record
-        for name, entry in result.images.items()
-        if (record := runtime.read(name)) and record.image == entry.facts["manifest"]["digest"]
+        for one in images
+        if (record := runtime.read(one.target.name)) and record.image == one.descriptor["digest"]
     ]
-    return markdown.summary(release.tag, result.measures, records)
+    return markdown.summary(release.tag, measures, records)
 
 
 @task(

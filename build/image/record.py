@@ -144,9 +144,20 @@ def _said_well(dist: Path) -> Iterator[None]:
 
 
 def require_writable(dist: Path | None = None) -> None:
-    """Raise UserError if a build could not write its products there; makes the folder."""
-    with owned(dist or dist_dir()):
-        pass
+    """Raise UserError if a first build could not write its products there; writes nothing.
+
+    Where a build has written before it may have nothing to do, so that it is not asked.
+    """
+    dist = dist or dist_dir()
+    if read_record(dist):
+        return
+    with _said_well(dist):
+        place = next(place for place in (dist, *dist.parents) if os.path.lexists(place))
+        wrong = 0 if place.is_dir() else errno.ENOTDIR
+        if not wrong and not os.access(place, os.W_OK | os.X_OK):
+            wrong = errno.EACCES
+        if wrong:
+            raise OSError(wrong, os.strerror(wrong), str(place))
 
 
 def keep(name: str, text: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from build.config import features, tools
 from build.config.pins import pin
@@ -69,10 +68,3 @@ def feature_costs(target: Target, names: Sequence[str]) -> dict[str, tuple[int, 
         gone = sorted(set(resolution.included) - kept - {name})
         costs[name] = (raw.size - less_raw.size, packed.size - less.size, gone)
     return costs
-
-
-def symbols_of(target: Target) -> Path:
-    """Return the file of symbols of a platform's binary as this checkout builds it."""
-    go = order.go_command()
-    made = tailscale.build(go, target, order.release_of(), linker=order.lean_linker(go))
-    return cache.checked(made.artifact(tailscale.SYMBOLS))

@@ -19,7 +19,7 @@ from build.config.pins import pin
 from build.config.targets import Target
 from build.core import cache, digest
 from build.core.artifacts import Artifact, Rootfs
-from build.core.errors import BuildFailed
+from build.core.errors import BuildFailed, UserError
 from build.core.paths import PATCHES, ROOT
 from build.golang import modules
 from build.golang.gotool import Go
@@ -234,3 +234,23 @@ def render(subject: Subject, found: Sequence[Component], serial: uuid.UUID) -> s
 
     text = JsonV1Dot6(_bom(subject, found, serial)).output_as_string()
     return json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def components(text: str) -> tuple[list[list[str]], str]:
+    """Return (name, version, licence) of each component of a rendered document, and the image's.
+
+    Raises UserError if it is none that `render` wrote.
+    """
+    try:
+        bom = json.loads(text)
+        rows = [
+            [row["name"], row.get("version", ""), _expression(row)] for row in bom["components"]
+        ]
+        return rows, _expression(bom["metadata"]["component"])
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError("this is not an SBOM of ours", why=repr(error)) from error
+
+
+def _expression(row: dict[str, Any]) -> str:
+    (found,) = row["licenses"]
+    return str(found["expression"] if "expression" in found else found["license"]["id"])

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
-import tarfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from build.bump import changes
 from build.config import features, tools
-from build.core import cache
 from build.core.digest import canonical_json
 from build.gates import figures, runtime, size, weigh
+from build.image import products
 
 
 def print_json(value: Any) -> None:
@@ -148,35 +146,26 @@ def findings(
     table(title, ("", "what", "found", "for", "cure"), rows)
 
 
-def image_contents(entry: cache.Entry, *, as_json: bool) -> None:
+def image_contents(image: products.Image, *, as_json: bool) -> None:
     """Print what is in one platform's image: digests, configuration, layers, files."""
-    blobs = {name.rsplit("/", 1)[-1]: entry.data / name for name in entry.files}
-    manifest_digest = entry.facts["manifest"]["digest"]
-    manifest = json.loads(blobs[manifest_digest.split(":")[1]].read_bytes())
-    config = json.loads(blobs[manifest["config"]["digest"].split(":")[1]].read_bytes())
-    files: list[dict[str, Any]] = []
-    with tarfile.open(entry.data / "archive.tar") as archive:
-        (name,) = [member.name for member in archive if member.name.endswith("/layer.tar")]
-        stream = archive.extractfile(name)
-        assert stream is not None
-        with tarfile.open(fileobj=io.BytesIO(stream.read())) as layer:
-            for member in layer:
-                files.append(
-                    {
-                        "path": "/" + member.name,
-                        "mode": f"{member.mode:04o}",
-                        "type": {b"5": "dir", b"2": "link"}.get(member.type, "file"),
-                        "size": member.size,
-                        "target": member.linkname,
-                    }
-                )
+    manifest, config, descriptor = image.manifest(), image.config, image.descriptor
+    manifest_digest = descriptor["digest"]
+    files: list[dict[str, Any]] = [
+        {
+            "path": "/" + entry.path,
+            "mode": f"{entry.mode:04o}",
+            "type": entry.kind,
+            "size": entry.size,
+            "target": entry.target,
+        }
+        for entry in image.files.entries
+    ]
     if as_json:
         print_json(
             {"digest": manifest_digest, "manifest": manifest, "config": config, "files": files}
         )
         return
-    image = entry.facts["manifest"]
-    print(f"manifest  {image['digest']}  {image['size']:,} B  {image['platform']}")
+    print(f"manifest  {manifest_digest}  {descriptor['size']:,} B  {descriptor['platform']}")
     print(f"config    {manifest['config']['digest']}")
     for part in manifest["layers"]:
         print(f"layer     {part['digest']}  {part['size']:,} B compressed")
