@@ -220,7 +220,15 @@ def test_the_same_configurations(built: Place, name: str) -> None:
         del theirs["config"][key]
     different = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
     assert different == DIFFERENT
-    assert {"Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels"} == ours["config"].keys()
+    assert {
+        "Env",
+        "Entrypoint",
+        "Cmd",
+        "Volumes",
+        "WorkingDir",
+        "Labels",
+        "Healthcheck",
+    } == ours["config"].keys()
 
 
 def test_the_same_digest_again(

@@ -109,6 +109,8 @@ def test_the_configuration() -> None:
     ]
     assert inner["Entrypoint"] == ["/usr/local/bin/entrypoint.sh"]
     assert inner["Volumes"] == {"/var/lib/tailscale": {}}
+    assert inner["Healthcheck"]["Test"] == ["CMD", "/usr/local/bin/healthcheck.sh"]
+    assert inner["Healthcheck"]["Interval"] == 60_000_000_000
     assert inner["Labels"]["org.opencontainers.image.version"] == RELEASE.tag
     assert not [text for text in inner["Labels"].values() if "{" in text]
     plain = oci.image_config(targets.target("amd64"), "sha256:x", RELEASE, images.EPOCH)

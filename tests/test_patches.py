@@ -10,6 +10,7 @@ import pytest
 from build.core import command
 from build.core.errors import BuildFailed
 from build.core.paths import PATCHES
+from build.golang import tailscale
 from build.golang.tailscale import ROOTS_TAG
 from build.pipeline import order
 
@@ -89,3 +90,28 @@ def test_a_real_program_with_the_filter(
     command.run([str(module / "filter")], what="x", log_file=record, env=env, cwd=places)
     assert "kept" in record.read_text()
     assert ("[v1] verbose" in record.read_text()) == shown
+
+
+OWN = ("mt_stamp", "mt_tunnel", "mt_reap", "mt_lan")
+"""Our files with Go tests of their own; of what the last needs, mt_masquerade has none."""
+
+
+@pytest.mark.slow
+def test_the_daemons_own_files_pass_their_tests(shared_cache: Path, places: Path) -> None:
+    """In Tailscale's tree, by name: the package's other tests need modules that no build takes."""
+    tool = order.go_command()
+    folder = tool.source / "cmd" / "tailscaled"
+    files = [f"{name}{end}.go" for name in OWN for end in ("", "_test")]
+    words = ["test", "-v", f"-tags={','.join(tailscale.tags(tool))}", *files, "mt_masquerade.go"]
+    env = tool.environment(places)
+    argv = [str(tool.root / "bin" / "go"), *words]
+    log_file = places / "go.log"
+    said = command.run(argv, what="our tests", log_file=log_file, env=env, cwd=folder)
+    written = [
+        line.split("(")[0].removeprefix("func ")
+        for name in OWN
+        for line in (folder / f"{name}_test.go").read_text().splitlines()
+        if line.startswith("func Test")
+    ]
+    assert len(written) >= 6
+    assert [name for name in written if f"--- PASS: {name} " not in said] == []

@@ -24,7 +24,13 @@ HISTORY = {
 def test_measures(places: Path) -> None:
     files = images.files(places, ARM64)
     rows = {row.component: row for row in size.measure(ARM64, files, HISTORY)}
-    assert set(rows) == {"busybox", "tailscale.combined", "entrypoint.sh", "rootfs"}
+    assert set(rows) == {
+        "busybox",
+        "tailscale.combined",
+        "entrypoint.sh",
+        "healthcheck.sh",
+        "rootfs",
+    }
     parts = [row.size for name, row in rows.items() if name != "rootfs"]
     assert rows["rootfs"].size == sum(parts) == files.size
     assert rows["busybox"].before == 1100, "the newest release counts, by number, not by text"

@@ -22,12 +22,12 @@ from build.core.errors import Error, GateFailed, UserError
 from build.core.paths import DATA, ROOT, dist_dir, work_dir
 from build.image import record as dist_record
 from build.image.bundle import Bundle
-from build.lab import canaries_slow
+from build.lab import canaries_lan, canaries_manners, canaries_slow
 from build.lab.canaries import CANARIES, Canary
 from build.lab.controls import Breakage
 from build.lab.world import World, laboratory, populate
 
-assert canaries_slow  # imported to register its canaries
+assert canaries_lan and canaries_manners and canaries_slow  # imported to register canaries
 
 PROGRAMS = {
     "unshare": "util-linux",

@@ -77,6 +77,11 @@ def dockerfile(release: Release) -> str:
     if wanted["WorkingDir"] != "/":
         lines.append(f"WORKDIR {wanted['WorkingDir']}")
     lines.append(f"VOLUME {json.dumps(list(wanted['Volumes']))}")
+    health = wanted["Healthcheck"]
+    times = (("interval", "Interval"), ("timeout", "Timeout"), ("start-period", "StartPeriod"))
+    words = [f"--{option}={health[key] // 10**9}s" for option, key in times]
+    words += [f"--retries={health['Retries']}", "CMD", json.dumps(health["Test"][1:])]
+    lines.append(f"HEALTHCHECK {' '.join(words)}")
     lines.append(f"ENTRYPOINT {json.dumps(wanted['Entrypoint'])}")
     lines.append(f"CMD {json.dumps(wanted['Cmd'])}")
     return "\n".join(lines) + "\n"

@@ -71,12 +71,21 @@ def settings(release: Release) -> dict[str, Any]:
         key: text.replace("{tag}", release.tag).replace("{tailscale}", str(release.tailscale))
         for key, text in wanted["labels"].items()
     }
+    health = wanted["healthcheck"]
     return {
         "Env": wanted["env"],
         "Entrypoint": wanted["entrypoint"],
         "Cmd": wanted["cmd"],
         "Volumes": {path: {} for path in wanted["volumes"]},
         "WorkingDir": "/",
+        # Docker's addition to the OCI image configuration; durations are nanoseconds.
+        "Healthcheck": {
+            "Test": ["CMD", *health["command"]],
+            "Interval": health["interval"] * 10**9,
+            "Timeout": health["timeout"] * 10**9,
+            "StartPeriod": health["start_period"] * 10**9,
+            "Retries": health["retries"],
+        },
         "Labels": labels,
     }
 

@@ -38,6 +38,15 @@ _SCHEMA = schema.row(
                 "entrypoint": schema.each(schema.text(), least=1),
                 "cmd": schema.each(schema.text(), least=1),
                 "volumes": _TEXTS,
+                "healthcheck": schema.row(
+                    {
+                        "command": schema.each(schema.text(), least=1),
+                        "interval": schema.whole(1),
+                        "timeout": schema.whole(1),
+                        "start_period": schema.whole(1),
+                        "retries": schema.whole(1),
+                    }
+                ),
                 "labels": schema.table(schema.text()),
             }
         ),

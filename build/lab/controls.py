@@ -66,6 +66,48 @@ BREAKAGES = (
         tags=("ts_omit_unixsocketidentity",),
     ),
     Breakage(
+        "no-lan-rules",
+        "built without our rules for the LAN",
+        ("lan-behind-exit", "lan-behind-exit-bare", "lan-inside-route"),
+        tags=("mt_omit_lan",),
+    ),
+    Breakage(
+        "no-reaper",
+        "built without our reaper of orphans",
+        ("zombies",),
+        tags=("mt_omit_reap",),
+    ),
+    Breakage(
+        "no-own-tunnel",
+        "built without the knowledge of its own tunnel's name",
+        ("veth-name",),
+        tags=("mt_omit_tunnel",),
+    ),
+    Breakage(
+        "no-refusals",
+        "built without our refusals",
+        ("refusals",),
+        tags=("mt_omit_cli",),
+    ),
+    Breakage(
+        "no-nc",
+        "an image whose health check lacks its program",
+        ("health",),
+        entrypoint={START: f"rm /bin/nc\n{START}"},
+    ),
+    Breakage(
+        "shell-as-init",
+        "an entrypoint that stays as PID 1 and hears no signal",
+        ("stops",),
+        entrypoint={START: START.removeprefix("exec ")},
+    ),
+    Breakage(
+        "no-prefix",
+        "a router that drops what has an address of the provider's prefix",
+        ("exit-ipv6-routed",),
+        rules=('iifname "container" ip6 saddr 2001:db8:3::/64 drop',),
+    ),
+    Breakage(
         "netmap-on-disk",
         "built with cachenetmap",
         ("state-files",),
@@ -74,7 +116,16 @@ BREAKAGES = (
     Breakage(
         "bare-entrypoint",
         "an entrypoint that only starts tailscaled",
-        ("forwarding", "subnet-ipv4", "subnet-ipv6", "exit-ipv4", "exit-ipv6", "flash-busy"),
+        (
+            "forwarding",
+            "subnet-ipv4",
+            "subnet-ipv6",
+            "exit-ipv4",
+            "exit-ipv6",
+            "flash-busy",
+            "port-forward",
+            "settings-of-others",
+        ),
         entrypoint={"#!/bin/sh": f"#!/bin/sh\n{START}"},
     ),
     Breakage(
@@ -124,7 +175,7 @@ BREAKAGES = (
     Breakage(
         "netfilter-there",
         "a kernel with netfilter where the canary wants none",
-        ("no-netfilter",),
+        ("no-netfilter", "lan-behind-exit-bare"),
         world={"without": ("with",)},
     ),
     Breakage(

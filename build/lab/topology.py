@@ -26,12 +26,19 @@ class Internet:
 
 @dataclass(frozen=True)
 class Home:
-    """Addresses (IPv4, IPv6) of the router and behind it."""
+    """Addresses (IPv4, IPv6) of the router and behind it, and of the other exit node.
+
+    `routed` are the container's and the router's address of `prefix`, the provider's IPv6 prefix.
+    """
 
     wan: tuple[str, str]
     gateway: tuple[str, str]
     lan: tuple[str, str]
     subnets: tuple[str, str]
+    container: tuple[str, str]
+    exit: tuple[str, str]
+    routed: tuple[str, str]
+    prefix: str
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,10 @@ _SCHEMA = schema.row(
         ),
         "home": schema.row(
             {
-                **dict.fromkeys(("wan", "gateway", "lan"), _BOTH),
+                **dict.fromkeys(("wan", "gateway", "lan", "container", "exit"), _BOTH),
                 "subnets": schema.fixed(schema.ipv4_network, schema.ipv6_network),
+                "routed": schema.fixed(schema.ipv6, schema.ipv6),
+                "prefix": schema.ipv6_network,
             }
         ),
         "space": schema.table(_SPACE, r"[a-z0-9-]{1,15}", "a name of a space", least=1),
@@ -112,7 +121,10 @@ def load(path: Path) -> Topology:
         key: tuple(value) if isinstance(value, list) else value
         for key, value in table["internet"].items()
     }
-    home = {key: tuple(value) for key, value in table["home"].items()}
+    home: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in table["home"].items()
+    }
     lines: list[str] = []
     spaces = table["space"]
     for name, space in spaces.items():

@@ -42,6 +42,7 @@ KEPT = (
     "/ipv6/route",
     "/ipv6/settings",
     "/log",
+    "/routing/rule",
     "/routing/table",
     "/system",
     "/system/clock",

@@ -47,6 +47,8 @@ SIMPLE_LISTS = (
     "ipv6/address",
     "ipv6/route",
     "ipv6/firewall/filter",
+    "ipv6/firewall/nat",
+    "routing/rule",
     "system/logging",
 )
 

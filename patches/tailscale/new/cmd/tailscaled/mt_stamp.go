@@ -11,6 +11,11 @@ import (
 	"tailscale.com/version"
 )
 
+const mtTunnel = "tailscale0"
+
+// mtOwnTunnel is what this daemon's tunnel is called.
+var mtOwnTunnel = mtTunnel
+
 // The daemon says at its start which build it is: a crash report holds places in source files only
 // together with the symbols of that very build. The command line says nothing, and neither does a
 // daemon that is only asked something.
