@@ -131,6 +131,8 @@ def test_checks_gate_the_merge(story: Story) -> None:
         found = story.wait_for(commit, wanted, 40)
         seen.append(", ".join(f"{name}: {state}" for name, state in sorted(found.items())))
     with story.step("the report is a comment of the run's own token") as seen:
+        # No merge waits for this job, so `passed` may be green before it is done.
+        story.wait_for(commit, {"pull request / comment (pull_request)": "success"}, 10)
         rows = story.ask("GET", f"issues/{pull['number']}/comments")
         reports = [row["body"] for row in rows if "mikrotik-tailscale sizes" in row["body"]]
         assert len(reports) == 1
