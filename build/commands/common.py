@@ -12,7 +12,7 @@ from typing import Any
 
 from invoke import Context, Exit
 
-from build.core import errors, git, log, paths
+from build.core import errors, git, log, paths, redact
 from build.core.version import Release, parse_release
 from build.golang.gotool import Go
 from build.pipeline import order
@@ -45,7 +45,7 @@ def command(body: Callable[..., None]) -> Callable[..., None]:
                 body(context, *words, **options)
         except errors.Error as error:
             if options.get("debug"):
-                traceback.print_exc()
+                print(redact.text(traceback.format_exc()), file=sys.stderr, end="")
             raise Exit(f"error: {error}", code=error.exit_code) from None
         except BrokenPipeError:
             # Who read the output has enough, as in `… | head`; nothing is left to be flushed.

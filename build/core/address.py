@@ -26,7 +26,7 @@ def origin(address: str) -> tuple[str, str]:
 def shown(address: str) -> str:
     """Return an address for people: without user and query, which may hold secrets."""
     plain = re.split(r"[?#]", address, maxsplit=1)[0]
-    scheme, mark, rest = plain.partition("://")
+    scheme, mark, rest = plain.partition("://") if "://" in plain else ("", "", plain)
     host, slash, path = rest.partition("/")
     text = f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
     return "".join(c if c.isprintable() else "?" for c in text)[:300]

@@ -56,8 +56,10 @@ def replay_line(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> str:
         else f"{name}={shlex.quote(value)}"
         for name, value in sorted(env.items())
     )
-    words = redact.text(shlex.join(argv), hidden)
-    return f"cd {shlex.quote(str(cwd))} && env -i {variables} {words}"
+    # Each word before it is quoted: quoting may tear a secret apart.
+    words = shlex.join(redact.text(str(word), hidden) for word in argv)
+    place = shlex.quote(redact.text(str(cwd), hidden))
+    return f"cd {place} && env -i {variables} {words}"
 
 
 def run(
@@ -80,6 +82,7 @@ def run(
     # plumbum is imported here because it costs 60 ms that a build with nothing to run need not pay.
     from plumbum import local
 
+    redact.learn(argv)
     marks.make_folder(log_file.parent)
     with log_file.open("ab" if append else "wb") as sink:
         sink.write(f"+ {replay_line(argv, cwd, env)}\n".encode())
@@ -275,6 +278,7 @@ def launch(
 
     Raises BuildFailed if there is no such program.
     """
+    redact.learn(argv)
     with _lock:
         if _stopping.is_set():
             raise KeyboardInterrupt

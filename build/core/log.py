@@ -94,7 +94,7 @@ def step(scope: str, title: str, total: int | None = None) -> Iterator[Advance]:
     start = time.monotonic()
     row = None
     if _progress is not None:
-        row = _progress.add_task(title, scope=scope, total=total)
+        row = _progress.add_task(redact.text(title), scope=scope, total=total)
 
     def advance(count: int) -> None:
         if _progress is not None and row is not None:

@@ -8,10 +8,12 @@ secret otherwise tells it here (`know`). Programs still get the real values.
 from __future__ import annotations
 
 import base64
+import json
 import netrc
 import os
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -48,23 +50,46 @@ _known: set[str] = set()
 
 def know(*values: str) -> None:
     """Remember secrets that come from elsewhere than the environment, for the whole process."""
-    _known.update(value for value in values if len(value) >= SHORTEST)
+    found = (form for value in values for form in _forms(value))
+    _known.update(form for form in found if len(form) >= SHORTEST)
+
+
+def learn(argv: Sequence[str]) -> None:
+    """Remember the logins in a program's arguments: it may tell them in another form."""
+    for word in argv:
+        for login in _logins("", str(word)):
+            know(*_of_login(login))
 
 
 def _forms(word: str) -> set[str]:
-    """Return a word as it may stand in a text: as it is, decoded, encoded for an address."""
+    """Return a word as it may stand in a text: as it is, decoded, encoded, quoted."""
     plain = unquote(word)
-    return {word, plain, quote(plain, safe=""), quote(plain)}
+    # The last is how Go encodes a password (net/url, encodeUserPassword).
+    encoded = (quote(plain, safe=""), quote(plain), quote(plain, safe="$&+,;="))
+    return {form for part in (word, plain, *encoded) for form in _quoted(part)}
 
 
-def _basic(user: str, password: str) -> str:
-    return base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+def _quoted(word: str) -> set[str]:
+    """Return a word as shells, Python and JSON write it between quotes."""
+    json_own, json_ascii = (json.dumps(word, ensure_ascii=a)[1:-1] for a in (False, True))
+    # Go writes these so that JSON may stand in a web page (encoding/json, HTMLEscape).
+    for sign in "<>&":
+        json_own = json_own.replace(sign, f"\\u{ord(sign):04x}")
+    shell = shlex.quote(f"{word} ")[1:-2]
+    return {word, json_own, json_ascii, shell, repr(word)[1:-1]}
+
+
+def _basic(user: str, password: str) -> Iterator[str]:
+    """Yield a login as RFC 7617 sends it; requests, and so pip, takes Latin-1 where that does."""
+    words = f"{unquote(user)}:{unquote(password)}"
+    for encoding in ("utf-8", "latin-1"):
+        yield base64.b64encode(words.encode(encoding, errors="replace")).decode()
 
 
 def _of_login(login: str) -> Iterator[str]:
     """Yield what is secret about `user:password` or `token` of an address."""
     user, colon, password = login.partition(":")
-    yield _basic(user, password)
+    yield from _basic(user, password)
     if password:
         yield login
         yield from _forms(password)
@@ -100,7 +125,8 @@ def _of_variable(name: str, value: str) -> Iterator[str]:
         # `help goauth`: commands between semicolons; off, netrc and git have no secrets.
         for words in (part.split() for part in value.split(";")):
             if words and words[0] not in ("off", "netrc", "git"):
-                yield from (w.rpartition("=")[2] for w in words[1:] if len(w) >= TOKEN)
+                for word in (w for w in words[1:] if len(w) >= TOKEN):
+                    yield from _forms(word.rpartition("=")[2])
     if match := re.search(r"authorization:\s*(?:\S+\s+)?(\S+)\s*$", value, re.IGNORECASE):
         yield match[1]
 
@@ -113,7 +139,8 @@ def _of_netrc(environ: Mapping[str, str]) -> Iterator[str]:
         return
     for user, _, password in hosts:
         if password:
-            yield from (password, _basic(quote(user or ""), quote(password)))
+            yield from _basic(quote(user or ""), quote(password))
+            yield from _quoted(password)
 
 
 def secrets(environ: Mapping[str, str] = os.environ) -> list[str]:

@@ -26,6 +26,7 @@ class Web:
     address: str = ""
     plays: dict[str, list[Answer]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
 
     def play(self, path: str, *answers: Answer) -> str:
         """Script a path; returns its address."""
@@ -48,6 +49,7 @@ def serving() -> Iterator[Web]:
             path = self.path.split("?")[0]
             with lock:
                 web.requests.append(path)
+                web.logins.append(self.headers.get("Authorization", ""))
                 answers = web.plays.get(path) or [Answer(b"nothing here", 404)]
                 answer = answers.pop(0) if len(answers) > 1 else answers[0]
             self.send_response(answer.status)
