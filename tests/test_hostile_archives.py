@@ -181,3 +181,71 @@ def test_a_large_honest_one_is_taken(tmp_path: Path) -> None:
     for archive in (tar(tmp_path / "a.tar.gz", files), zipped(tmp_path / "a.zip", files)):
         archives.unpack(archive, tmp_path / archive.suffix[1:], 1)
         assert len(tree(tmp_path / archive.suffix[1:])["a"]) == 1 << 20
+
+
+def header(name: str, size: bytes, kind: bytes = FILE) -> bytes:
+    """A tar header whose size field is what it should not be; its sum is right."""
+    block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    block[124:136], block[156:157], block[148:156] = size, kind, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+HUGE = b"\x80" + (1 << 62).to_bytes(11, "big")
+NEGATIVE = b"\xff" * 12
+MANY = b"%011o\0" % (512 << 20)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(header("top/a", HUGE), id="a size of exabytes"),
+        pytest.param(header("top/a", NEGATIVE), id="a size below nothing"),
+        pytest.param(header("top/a", MANY), id="a size that is not there"),
+        pytest.param(header("././@LongLink", MANY, b"L") + bytes(2 << 20), id="a name of 512 MB"),
+        pytest.param(header("x", MANY, b"x") + bytes(2 << 20), id="a pax header of 512 MB"),
+        pytest.param(header("top/a", b"0" * 11 + b"\0", b"?"), id="an unknown type"),
+        pytest.param(header("top/a\\b", b"0" * 11 + b"\0"), id="a backslash"),
+        pytest.param(header("top/a\nb", b"0" * 11 + b"\0"), id="a line's end"),
+        pytest.param(header("top/a\udcff", b"0" * 11 + b"\0"), id="no UTF-8"),
+    ],
+)
+def test_a_tar_header_that_cannot_be(tmp_path: Path, content: bytes) -> None:
+    good = header("top/first", b"0" * 11 + b"\0")
+    (tmp_path / "a.tar").write_bytes(good + content + bytes(4 * members.BLOCK))
+    with pytest.raises(BuildFailed, match=r"a\.tar cannot be unpacked"):
+        archives.unpack(tmp_path / "a.tar", tmp_path / "out", 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tar"}
+    # Without the header in question it is an archive.
+    (tmp_path / "a.tar").write_bytes(good + bytes(4 * members.BLOCK))
+    archives.unpack(tmp_path / "a.tar", tmp_path / "out", 1)
+    assert tree(tmp_path / "out") == {"first": b""}
+
+
+@pytest.mark.parametrize("count", [9, 11])
+def test_more_members_than_anybody_has(
+    tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "COUNT", 10)
+    archive = zipped(tmp_path / "a.zip", {f"top/{n}": b"" for n in range(count)})
+    if count <= 10:
+        archives.unpack(archive, tmp_path / "out", 1)
+        return
+    with pytest.raises(BuildFailed, match="one of more than 10"):
+        archives.unpack(archive, tmp_path / "out", 1)
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_compression_has_no_bound(tmp_path: Path, way: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", way) as bundle:
+        bundle.writestr("top/a", bytes(1 << 20))
+    with pytest.raises(BuildFailed, match="unusual"):
+        archives.unpack(tmp_path / "a.zip", tmp_path / "out", 1)
+
+
+@pytest.mark.parametrize("said", [b"\x0a\x00\x00\x00", b"\xff\xff\x00\x00"])
+def test_a_zip_that_lies_about_a_size(tmp_path: Path, said: bytes) -> None:
+    archive = zipped(tmp_path / "a.zip", {"top/a": bytes(0x1234)})
+    archive.write_bytes(archive.read_bytes().replace(b"\x34\x12\x00\x00", said))
+    with pytest.raises(BuildFailed, match="top/a"):
+        archives.unpack(archive, tmp_path / "out", 1)
