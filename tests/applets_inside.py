@@ -8,7 +8,6 @@ Prints one JSON line: `died` lists [words, signal], `taken` the letters that the
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,10 @@ REFUSED = ("invalid option", "unrecognized option", "illegal option", "bad optio
 
 def prepare(busybox: Path, emulator: list[str]) -> Path:
     """Make a root of its own in memory: the applet can touch nothing else."""
+    # Read before the mounts: the cache may well lie in /tmp.
+    programs = {"busybox": busybox.read_bytes()}
+    if emulator:
+        programs["emulator"] = Path(emulator[0]).read_bytes()
     for words in (["-t", "tmpfs", "root", "/mnt"], ["-t", "tmpfs", "scratch", "/tmp"]):
         subprocess.run(["mount", *words], check=True)
     root = Path("/mnt")
@@ -30,9 +33,9 @@ def prepare(busybox: Path, emulator: list[str]) -> Path:
     subprocess.run(["mount", "-t", "proc", "proc", str(root / "proc")], check=True)
     (root / "dev/null").touch()
     subprocess.run(["mount", "--bind", "/dev/null", str(root / "dev/null")], check=True)
-    shutil.copy(busybox, root / "bin/busybox")
-    if emulator:
-        shutil.copy(emulator[0], root / "bin/emulator")
+    for name, content in programs.items():
+        (root / "bin" / name).write_bytes(content)
+        (root / "bin" / name).chmod(0o755)
     return root
 
 

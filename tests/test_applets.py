@@ -21,7 +21,7 @@ from build.core import cache
 from build.native import busybox
 from build.sources import obtain
 
-pytestmark = [pytest.mark.slow, pytest.mark.root]
+pytestmark = pytest.mark.root
 
 INSIDE = Path(__file__).parent / "applets_inside.py"
 
