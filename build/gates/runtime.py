@@ -158,7 +158,7 @@ def run(world: World, chosen: Sequence[Canary], scope: str) -> list[Verdict]:
         began = time.monotonic()
         try:
             detail, ok = canary.check(world), True
-        except (Error, OSError, KeyError, ValueError) as error:
+        except (Error, OSError, LookupError, ValueError) as error:
             # Whatever a broken image does to a canary is that canary's failure.
             detail, ok = f"{canary.claim}: NOT SO. {error or type(error).__name__}", False
         seconds = time.monotonic() - began
