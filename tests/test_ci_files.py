@@ -173,5 +173,6 @@ def test_actionlint(shared_cache: Path, tmp_path: Path) -> None:
 
     assert found(*ACTIONS) == ""
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(ACTIONS[0].read_text().replace("github.event.", "github.evnt."))
+    text = next(text for path in ACTIONS if "github.event." in (text := path.read_text()))
+    wrong.write_text(text.replace("github.event.", "github.evnt."))
     assert "evnt" in found(wrong)
