@@ -270,12 +270,12 @@ def test_a_dist_that_cannot_take_it(room: Room, reference: Room, options: str, s
 
 @pytest.mark.root
 def test_a_read_only_cache_is_named(room: Room, reference: Room) -> None:
-    (room.folder / "cache").rename(room.folder / "cache.kept")
-    shutil.rmtree(room.folder / "dist", ignore_errors=True)
+    (room.folder / "cache").rename(room.folder / "cache.away")
+    # Nothing is in it: one that has everything is fine read-only (tests/test_cache.py).
     done = mounted(room, "cache", "size=100m,ro")
     assert done.returncode == 2, done.stderr
     assert "MT_CACHE" in done.stderr
     assert "Traceback" not in done.stderr
     (room.folder / "cache").rmdir()
-    (room.folder / "cache.kept").rename(room.folder / "cache")
+    (room.folder / "cache.away").rename(room.folder / "cache")
     right(room, reference)
