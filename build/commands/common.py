@@ -43,26 +43,26 @@ def command(body: Callable[..., None]) -> Callable[..., None]:
         try:
             with log.session():
                 body(context, *words, **options)
-        except errors.Error as error:
-            if options.get("debug"):
-                print(redact.text(traceback.format_exc()), file=sys.stderr, end="")
-            raise Exit(f"error: {error}", code=error.exit_code) from None
         except BrokenPipeError:
             # Who read the output has enough, as in `… | head`; nothing is left to be flushed.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit("", code=PIPE_CLOSED) from None
-        except OSError as error:
-            # What a check before did not foresee: a file or a place that was named is at fault.
+        except (errors.Error, OSError) as error:
             if options.get("debug"):
-                traceback.print_exc()
-            place = f"{error.filename}: " if error.filename else ""
-            why = f"{place}{error.strerror or error}"
-            text = errors.UserError("a file cannot be used", why=why, cure="--debug shows where")
-            raise Exit(f"error: {text}", code=text.exit_code) from None
+                print(redact.text(traceback.format_exc()), file=sys.stderr, end="")
+            told = _of_file(error) if isinstance(error, OSError) else error
+            raise Exit(f"error: {told}", code=told.exit_code) from None
         except KeyboardInterrupt:
             raise Exit("interrupted", code=errors.INTERRUPTED) from None
 
     return guarded
+
+
+def _of_file(error: OSError) -> errors.UserError:
+    """Return what no check foresaw: a file or a place that somebody named is at fault."""
+    place = f"{error.filename}: " if error.filename else ""
+    why = f"{place}{error.strerror or error}"
+    return errors.UserError("a file cannot be used", why=why, cure="--debug shows where")
 
 
 @contextlib.contextmanager
@@ -88,13 +88,6 @@ def one_of(option: str, value: str, choices: Iterable[str]) -> str:
         raise errors.UserError(
             f"--{option} '{value}' is not known", cure=f"one of: {', '.join(known)}"
         )
-    return value
-
-
-def number(option: str, value: float, low: float, high: float) -> float:
-    """Return the value of an option if it lies between these, both included. Raises UserError."""
-    if not low <= value <= high:  # nan is neither
-        raise errors.UserError(f"--{option} {value:g} is out of range", cure=f"{low:g} to {high:g}")
     return value
 
 
