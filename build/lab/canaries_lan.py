@@ -25,9 +25,7 @@ def _lan_out_by_tunnel(world: World) -> Iterator[None]:
         lines.append(f"ip {option} route add default via {container} table {table}")
         lines.append(f"ip {option} rule add from {lan} lookup main suppress_prefixlength 0 pref 90")
         lines.append(f"ip {option} rule add from {lan} lookup {table} pref 91")
-    undo = [
-        line.replace(" add ", " del ", 1).replace("route add", "route del") for line in lines[::-1]
-    ]
+    undo = [line.replace(" add ", " del ", 1) for line in lines[::-1]]
     world.lab.shell("\n".join(lines) + "\n", "router")
     try:
         yield
@@ -83,7 +81,7 @@ def lan_behind_exit_bare(world: World) -> str:
     node.wrapper = [str(world.lab.program), *world.without]
     try:
         node.restart()
-        await_(node.running, 25, "the node is not connected after a start without netfilter")
+        world.back("a start without netfilter")
         world.set_(world.exit, "--accept-routes")
         seen = _through_exit(world)
         demand("exit node must accept routes" in node.log(), "the log does not say what it takes")
@@ -91,7 +89,7 @@ def lan_behind_exit_bare(world: World) -> str:
         node.wrapper = []
         world.exit.cli("set", "--accept-routes=false")
         node.restart()
-        await_(node.running, 25, "the node is not connected after a restart")
+        world.back("a restart")
     return seen
 
 
@@ -175,7 +173,7 @@ def port_forward(world: World) -> str:
     def start(port: str) -> None:
         node.env["TS_PORT"] = port
         node.restart()
-        await_(node.running, 25, "the node is not connected after a restart")
+        world.back("a restart")
 
     def path() -> str:
         return node.cli(*words).output
@@ -196,5 +194,5 @@ def port_forward(world: World) -> str:
         world.lab.shell(f"nft delete element {element}", "router")
         del node.env["TS_PORT"]
         node.restart()
-        await_(node.running, 25, "the node is not connected after a restart")
+        world.back("a restart")
     return "41641 by itself; TS_PORT=45000 forwarded: direct; 45001 not forwarded: relayed"

@@ -134,7 +134,7 @@ def stops(world: World) -> str:
     node.stop()
     took = time.monotonic() - began
     node.start()
-    await_(node.running, 25, "the node is not connected after a restart")
+    world.back("a restart")
     demand(took < 1.0, f"it took {took:.1f} s")
     return f"{took:.2f} s"
 
@@ -170,7 +170,7 @@ def veth_name(world: World) -> str:
             node.stop()
             _named(world, name, "eth0")
     node.start()
-    await_(node.running, 25, "the node is not connected after a restart")
+    world.back("a restart")
     return " and ".join(names)
 
 
@@ -211,7 +211,7 @@ def settings_of_others(world: World) -> str:
         demand(not [p for p in kept if key.encode() in p.read_bytes()], "the key is in the state")
         demand(key not in node.log(), "the key is in the log")
         node.restart()
-        await_(node.running, 25, "the node is not connected after a restart")
+        world.back("a restart")
         demand("logged in already" in node.log(), "the second start does not say what counts")
     finally:
         for name in own:

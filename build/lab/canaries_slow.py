@@ -12,7 +12,7 @@ from build.lab.world import QUAD100, World, await_, demand, join
 def _back(world: World, what: str, seconds: float = 25) -> str:
     """Wait until the node is connected again and reaches the client."""
     began = time.monotonic()
-    await_(world.node.running, seconds, f"the node is not connected after {what}")
+    world.back(what, seconds)
     took = time.monotonic() - began
     other = world.client.addresses()[0]
 

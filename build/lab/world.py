@@ -129,6 +129,10 @@ class World:
         place = f"[{address}]:{SINK}" if family else f"{address}:{SINK}"
         return self.lab.probe("client", "pour", "-bytes", "1000", place).get("bytes") == 1000
 
+    def back(self, what: str, seconds: float = 25) -> None:
+        """Wait until the node is connected again. Raises Failed after so many seconds."""
+        await_(self.node.running, seconds, f"the node is not connected after {what}")
+
     def set_(self, container: Container, *words: str) -> None:
         """Run `tailscale set`. Raises Failed if it is refused."""
         done = container.cli("set", *words)
