@@ -83,10 +83,10 @@ def phrase(error: Exception) -> str:
     return ""
 
 
-def passing(answer: Answer) -> TransientError:
-    """Return the fault that an answer with a passing status is."""
+def passing(answer: Answer, said: str = "") -> TransientError:
+    """Return the fault that an answer with a passing status is; `said` is what it says besides."""
     wait = retry_after(answer.headers.get("Retry-After"))
-    return TransientError(f"{shown(answer.address)}: HTTP {answer.status}", wait)
+    return TransientError(f"{shown(answer.address)}: HTTP {answer.status}{said}", wait)
 
 
 def form(field: str, name: str, content: bytes) -> tuple[bytes, str]:

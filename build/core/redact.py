@@ -161,6 +161,14 @@ def text(value: str, hidden: list[str] | None = None) -> str:
     return _HEADER.sub(rf"\g<1>{HIDDEN}", value)
 
 
+def remark(value: str, most: int) -> str:
+    """Return what a server says, for a message: no secrets, no control characters, cut to `most`.
+
+    Cut afterwards: half of a secret is not recognized.
+    """
+    return "".join(char for char in text(value).strip()[:most] if char.isprintable())
+
+
 def is_secret(name: str, value: str, hidden: list[str]) -> bool:
     """Say whether a variable holds something that must not be shown, of its own or `hidden`."""
     return any(_of_variable(name, value)) or text(value, hidden) != value

@@ -13,9 +13,9 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from build.core import redact
 from build.core.address import origin, shown, weaker
-from build.core.answer import Answer, retry_after
+from build.core.answer import Answer
 from build.core.errors import UserError
-from build.core.http import MOST, PASSING, TransientError, Transport
+from build.core.http import MOST, PASSING, Transport, passing
 from build.registry import credentials
 from build.registry.credentials import Credentials
 from build.registry.transport import RegistryError
@@ -81,9 +81,7 @@ class Session:
             text = f"{row.get('code', '')} {row.get('message', '')}"
         except (KeyError, IndexError, TypeError, AttributeError):
             return ""
-        # Cut afterwards: half of a secret is not recognized.
-        text = redact.text(text)
-        return ", it says: " + "".join(c for c in text.strip()[:200] if c.isprintable())
+        return f", it says: {redact.remark(text, 200)}"
 
     def expect(self, answer: Answer, status: int, what: str) -> None:
         """Raise RegistryError if an answer has not the status that it should have."""
@@ -98,9 +96,7 @@ class Session:
 
     def _passing(self, answer: Answer) -> None:
         if answer.status in PASSING:
-            wait = retry_after(answer.headers.get("Retry-After"))
-            reason = f"{shown(answer.address)}: HTTP {answer.status}{self.said(answer)}"
-            raise TransientError(reason, wait)
+            raise passing(answer, self.said(answer))
 
     def _follow(
         self,

@@ -63,17 +63,18 @@ class Forge:
         fine: Sequence[int] = (),
         *,
         params: Mapping[str, Any] | None = None,
-        json: Any = None,
+        value: Any = None,
         body: bytes = b"",
         kind: str = "application/json",
     ) -> Any:
         """Return the decoded answer, None for a status in `fine`. Raises BuildFailed.
 
-        `path` is below the repository, or a whole address. `json` or `body` of type `kind` is sent.
+        `path` is below the repository, or a whole address. What is sent is `value` as JSON, or
+        `body` of type `kind`.
         """
         address = path if "://" in path else f"{self.base}/{path}".rstrip("/")
         address += f"?{urlencode(params)}" if params else ""
-        data = encoded(json) if json is not None else body
+        data = json.dumps(value).encode() if value is not None else body
         what = f"{method} {shown(address)}"
 
         def own(where: str) -> dict[str, str]:
@@ -96,11 +97,9 @@ class Forge:
             return None
         if not 200 <= answer.status < 300:
             said = answer.body[: http.MOST].decode(errors="replace")
-            # Hidden before it is cut: half of a secret is not recognized.
-            said = "".join(c for c in redact.text(said)[:300].strip() if c.isprintable())
             raise BuildFailed(
                 f"the forge refuses {what}",
-                why=f"{answer.status} {said}",
+                why=f"{answer.status} {redact.remark(said, 300)}",
                 cure=RIGHTS if answer.status in (401, 403, 404) else "",
             )
         try:
@@ -136,9 +135,9 @@ class Forge:
         path = f"issues/{pull}/comments"
         for row in self._rows(path):
             if f"<!-- {mark} -->" in str(row.get("body") or ""):
-                self._ask("PATCH", f"issues/comments/{_field(row, 'id', (int,), path)}", json=body)
+                self._ask("PATCH", f"issues/comments/{_field(row, 'id', (int,), path)}", value=body)
                 return "renewed"
-        self._ask("POST", path, json=body)
+        self._ask("POST", path, value=body)
         return "written"
 
     def look(self, path: str) -> Any:
@@ -168,7 +167,7 @@ class Forge:
             wanted = {"tag_name": tag, "name": tag, "body": text}
             # Where the tag is now, should it vanish meanwhile.
             wanted["target_commitish"] = self._commit(tag)
-            found = self._ask("POST", "releases", json=wanted)
+            found = self._ask("POST", "releases", value=wanted)
         there = {}
         for row in _field(found, "assets", (list, type(None)), where) or []:
             there[_field(row, "name", (str,), where)] = _field(row, "size", (int,), where)
@@ -216,11 +215,6 @@ class Forge:
             address = f"releases/{number}/assets"
             content, kind = http.form("attachment", path.name, content)
         self._ask("POST", address, params={"name": path.name}, body=content, kind=kind)
-
-
-def encoded(value: Any) -> bytes:
-    """Return a value as JSON to send."""
-    return json.dumps(value).encode()
 
 
 def _strange(path: str, why: str) -> BuildFailed:
