@@ -202,9 +202,8 @@ def _show_sizes(arch: list[str], check: bool, record: str, json: bool) -> None:
     release = named_release(record) if record else None
     # A gate, and a release, are about all platforms; looking is about what is there.
     every = targets.select(arch) if arch or check or record else products.there()
-    history = size.recorded()
     found = products.images(every or targets.select([]), release)
-    measures = [row for one in found for row in size.measure(one.target, one.files, history)]
+    measures = size.of_images(found)
     if json:
         report.print_json(report.size_rows(measures))
     else:

@@ -104,14 +104,12 @@ def comment(
 def _summary(release: Release) -> str:
     """Return the Markdown report of the images in dist/. Raises UserError if one is missing."""
     images = products.images(targets.select([]), release)
-    history = size.recorded()
-    measures = [row for one in images for row in size.measure(one.target, one.files, history)]
     records = [
         record
         for one in images
         if (record := runtime.read(one.target.name)) and record.image == one.descriptor["digest"]
     ]
-    return markdown.summary(release.tag, measures, records)
+    return markdown.summary(release.tag, size.of_images(images), records)
 
 
 @task(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from build.core.artifacts import Rootfs
 from build.core.errors import GateFailed, UserError
 from build.core.paths import DATA
 from build.core.version import parse_release
+from build.image import products
 
 SIZES = DATA / "sizes.json"
 ROOTFS = "rootfs"
@@ -82,6 +83,12 @@ def measure(target: Target, files: Rootfs, history: Recorded) -> list[Measure]:
         Measure(target.name, part, size, budgets.get(part, 0), before.get(part, 0), sha256)
         for part, (size, sha256) in rows.items()
     ]
+
+
+def of_images(images: Iterable[products.Image]) -> list[Measure]:
+    """Return the measures of images in dist/, one after the other."""
+    history = recorded()
+    return [row for image in images for row in measure(image.target, image.files, history)]
 
 
 def require(measures: list[Measure]) -> None:

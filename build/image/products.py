@@ -5,7 +5,6 @@ Each product is compared with its record before a word is said about it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tarfile
 from collections.abc import Sequence
@@ -169,5 +168,5 @@ def _entry(tree: tarfile.TarFile, info: tarfile.TarInfo) -> RootfsEntry:
         return RootfsEntry(info.name, "dir", info.mode)
     if info.issym():
         return RootfsEntry(info.name, "link", info.mode, target=info.linkname)
-    sha256 = hashlib.sha256(_member(tree, info.name).read()).hexdigest()
+    sha256 = digest.of_bytes(_member(tree, info.name).read())
     return RootfsEntry(info.name, "file", info.mode, size=info.size, sha256=sha256)
