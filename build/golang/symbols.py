@@ -126,13 +126,11 @@ def symbolize(report: str, symbols: Symbols, trust: bool = False) -> str:
     for i, line in enumerate(lines):
         place = PLACE.match(line)
         if place is None or i == 0:
-            # The next line may need the number; a message may hold one too.
-            below = i + 1 < len(lines) and PLACE.match(lines[i + 1])
-            out.append(line if below else _named(line, symbols.table))
+            out.append(_named(line, symbols.table))
             continue
         places += 1
-        caller = out.pop()
-        name, lead, tail = _split(caller)
+        caller, named = lines[i - 1], out.pop().rstrip()
+        name, lead = _split(caller)
         offset = int(place["offset"] or "0", 16)
         candidates = [f for f in _called(name, symbols.table) if offset <= f.size]
         if place["pc"]:
@@ -154,7 +152,7 @@ def symbolize(report: str, symbols: Symbols, trust: bool = False) -> str:
             out.append(f"{lead}{printed(frame.function)}(...)")
             out.append(f"{place['lead']}{tab}{frame.file}:{frame.line}")
         where = " or ".join(f"{frames[-1].file}:{frames[-1].line}" for frames in found)
-        out.append(f"{lead}{_named(tail, symbols.table)}")
+        out.append(named)
         out.append(f"{place['lead']}{tab}{where}{plus}{rest}")
     if places == 0:
         raise UserError(
@@ -175,28 +173,32 @@ def _called(name: str, table: Table) -> list[Func]:
     number = NUMBER.fullmatch(name)
     if number is None:
         return table.by_printed_name.get(name, [])
-    func = table.by_number.get(int(number[1], 16))
+    func = _numbered(number, table)
     return [func] if func else []
+
+
+def _numbered(number: re.Match[str], table: Table) -> Func | None:
+    return table.by_number.get(int(number[1], 16))
 
 
 def _named(line: str, table: Table) -> str:
     """Return a line with names for the numbers in it; one that is not known stays."""
 
     def name(number: re.Match[str]) -> str:
-        func = table.by_number.get(int(number[1], 16))
+        func = _numbered(number, table)
         return printed(func.name) if func else number[0]
 
     return NUMBER.sub(name, line)
 
 
-def _split(line: str) -> tuple[str, str, str]:
-    """Return the function's printed name in a line, what is before it, and the line from it on."""
+def _split(line: str) -> tuple[str, str]:
+    """Return the function's printed name in a line, and what is before it."""
     text = line.rstrip()
     start = text.rfind("created by ")
     if start >= 0:
         name = re.sub(r" in goroutine \d+$", "", text[start + len("created by ") :])
-        return name, text[:start], text[start:]
+        return name, text[:start]
     end = text.rfind("(") if text.endswith(")") else len(text)
     start = max(text.rfind(" ", 0, end), text.rfind("\t", 0, end)) + 1
     # A type argument may hold a space, but it is printed as [...].
-    return text[start:end], text[:start], text[start:]
+    return text[start:end], text[:start]
