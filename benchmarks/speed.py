@@ -23,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,11 +148,23 @@ def plugin(folder: Path) -> Path:
     return out
 
 
-def _sizes(functions: list[tuple[int, Func]]) -> dict[str, set[int]]:
+def _sizes(functions: Iterable[Func]) -> dict[str, set[int]]:
     found: dict[str, set[int]] = {}
-    for _, function in functions:
+    for function in functions:
         found.setdefault(function.name, set()).add(function.size)
     return found
+
+
+def _of_daemon(made: cache.Entry, recipe: tailscale.Recipe) -> dict[str, set[int]]:
+    """Return {name: sizes} of a daemon's functions.
+
+    Ours has numbers for names; those that it was linked with are in its file of symbols.
+    """
+    if recipe.symbols:
+        sidecar = symbols.load(cache.checked(made.artifact(tailscale.SYMBOLS)).read_bytes())
+        return _sizes(sidecar.table.funcs)
+    binary = cache.checked(made.artifact("tailscale.combined"))
+    return _sizes(function for _, function in symbols.functions(binary))
 
 
 def program(target: Target, recipe: tailscale.Recipe, folder: Path) -> Program:
@@ -178,7 +191,7 @@ def program(target: Target, recipe: tailscale.Recipe, folder: Path) -> Program:
         )
     linker = order.lean_linker(go)
     made = tailscale.build(go, target, order.release_of(), recipe, linker)
-    daemon = _sizes(symbols.functions(cache.checked(made.artifact("tailscale.combined"))))
+    daemon = _of_daemon(made, recipe)
     return Program(out, recipe.name, symbols.functions(out), daemon, str(made.facts["long"]))
 
 
@@ -230,7 +243,7 @@ def strangers(found: Count, binary: Program, name: str) -> list[str]:
     for a cipher, the constructor that was not called.
     """
     # Forms of one generic function share a name, so there may be several sizes.
-    sizes = _sizes(binary.functions)
+    sizes = _sizes(function for _, function in binary.functions)
     much = {
         function
         for function, number in found.by_function.items()
