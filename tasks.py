@@ -6,7 +6,16 @@ import sys
 
 from invoke import Collection, Task
 
-from build.commands import building, inputs, looking, proving, publishing, releasing, routers
+from build.commands import (
+    asking,
+    building,
+    inputs,
+    looking,
+    proving,
+    publishing,
+    releasing,
+    routers,
+)
 from build.config import tools
 
 if sys.version_info < tools.LOWEST_PYTHON:
@@ -17,3 +26,5 @@ for module in (building, inputs, looking, proving, publishing, releasing, router
     for found in vars(module).values():
         if isinstance(found, Task):
             namespace.add_task(found)
+
+asking.guard()

@@ -20,7 +20,7 @@ PRODUCTS = [
     ["sbom", "arm64"],
     ["comment"],
     ["attach", "--dry-run", "--release", "v1.102.5-mt.0"],
-    ["symbolize", "--arch", "arm64", "--report-file", os.devnull, "--trust"],
+    ["symbolize", "--arch", "arm64", os.devnull, "--trust"],
 ]
 SOURCES = [["features"], ["tags"]]
 COMPILING = [["chart"], ["size", "--by", "section"]]

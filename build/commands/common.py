@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from invoke import Context, Exit
@@ -28,10 +31,24 @@ HEAD = "HEAD"
 PIPE_CLOSED = 141
 """Exit status when nobody reads the output any more (128 + SIGPIPE), the shells' convention."""
 
+LARGEST = 64_000_000
+"""Bytes of a file that somebody names to be read whole."""
+
 COMMON = {
     "json": "print the result as JSON on standard output and nothing else",
     "debug": "show a traceback when something fails",
 }
+
+
+_LONG = re.compile(r"\S{400,}")
+
+
+def said(error: errors.Error) -> str:
+    """Return the words for an error: what somebody typed in them is cut and made harmless."""
+    text = _LONG.sub(lambda found: f"{found[0][:80]}… ({len(found[0]):,} characters)", str(error))
+    return "".join(
+        char if char == "\n" or char.isprintable() else ascii(char)[1:-1] for char in text
+    )
 
 
 def command(body: Callable[..., None]) -> Callable[..., None]:
@@ -39,6 +56,12 @@ def command(body: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(body)
     def guarded(context: Context, *words: Any, **options: Any) -> None:
+        if odd := [name for name, value in options.items() if "\0" in str(value)]:
+            error = errors.UserError(f"--{odd[0]} has a NUL in it, which no name or path can have")
+            raise Exit(f"error: {error}", code=error.exit_code)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A file may have a name that is not UTF-8; what is printed of it says so.
+            sys.stdout.reconfigure(errors="backslashreplace")
         log.configure("quiet" if options.get("json") else "auto", details=options.get("why", False))
         try:
             with log.session():
@@ -51,7 +74,7 @@ def command(body: Callable[..., None]) -> Callable[..., None]:
             if options.get("debug"):
                 print(redact.text(traceback.format_exc()), file=sys.stderr, end="")
             told = _of_file(error) if isinstance(error, OSError) else error
-            raise Exit(f"error: {told}", code=told.exit_code) from None
+            raise Exit(f"error: {said(told)}", code=told.exit_code) from None
         except KeyboardInterrupt:
             raise Exit("interrupted", code=errors.INTERRUPTED) from None
 
@@ -89,6 +112,43 @@ def one_of(option: str, value: str, choices: Iterable[str]) -> str:
             f"--{option} '{value}' is not known", cure=f"one of: {', '.join(known)}"
         )
     return value
+
+
+def whole(option: str, text: str, low: int, high: int) -> int:
+    """Return the whole number an option was given. Raises UserError unless it is low to high."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18 or not low <= int(text) <= high:
+        raise errors.UserError(
+            f"--{option} '{text}' is not a whole number in range", cure=f"{low:,} to {high:,}"
+        )
+    return int(text)
+
+
+def typed_file(option: str, path: str) -> bytes:
+    """Return the content of a file that an option names; "" or "-" is standard input.
+
+    Raises UserError if it cannot be read, or has no end, as a device.
+    """
+    try:
+        if path in ("", "-"):
+            content = sys.stdin.buffer.read(LARGEST + 1)
+        else:
+            with Path(path).open("rb") as stream:
+                content = stream.read(LARGEST + 1)
+    except OSError as error:
+        raise errors.UserError(
+            f"--{option}: cannot read {path or 'standard input'}", why=str(error.strerror)
+        ) from error
+    if len(content) > LARGEST:
+        raise errors.UserError(f"--{option}: {path} has more than {LARGEST:,} B, or no end")
+    return content
+
+
+def text_file(option: str, path: str) -> str:
+    """Return the text of a file that an option names. Raises UserError as `typed_file` does."""
+    try:
+        return typed_file(option, path).decode()
+    except UnicodeDecodeError as error:
+        raise errors.UserError(f"--{option}: {path} is not UTF-8", why=error.reason) from error
 
 
 def named_release(tag: str) -> Release:

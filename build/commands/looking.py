@@ -10,7 +10,7 @@ from pathlib import Path
 
 from invoke import Exit, task
 
-from build.commands.common import ARCH_HELP, COMMON, command
+from build.commands.common import ARCH_HELP, COMMON, command, typed_file
 from build.config import targets, tools
 from build.core import errors, log, marks, ownership, paths, upkeep
 from build.golang import symbols
@@ -22,7 +22,7 @@ from build.views import report
 @task(
     positional=["report_file"],
     help={
-        "report_file": "the container's log or the crash report (default: standard input)",
+        "report_file": "the container's log or the crash report; - is standard input",
         "arch": ARCH_HELP,
         "symbols_file": "the build's symbols (default: those in dist/ of --arch)",
         "trust": "the report is of this build although its log begins too late to say so",
@@ -30,18 +30,15 @@ from build.views import report
     },
 )
 @command
-def symbolize(c, report_file="", arch="", symbols_file="", trust=False, json=False, debug=False):
+def symbolize(c, report_file, arch="", symbols_file="", trust=False, json=False, debug=False):
     """Put files, lines and inlined calls back into a crash report."""
     if bool(arch) == bool(symbols_file):
         raise errors.UserError("of which build is it?", cure="--arch NAME or --symbols-file FILE")
-    try:
-        text = Path(report_file).read_text(errors="replace") if report_file else sys.stdin.read()
-        if symbols_file:
-            sidecar = Path(symbols_file).read_bytes()
-        else:
-            sidecar = products.beside(targets.target(arch), "symbols").read_bytes()
-    except OSError as error:
-        raise errors.UserError(f"cannot read {error.filename}", why=str(error.strerror)) from error
+    if symbols_file:
+        sidecar = typed_file("symbols-file", symbols_file)
+    else:
+        sidecar = products.beside(targets.target(arch), "symbols").read_bytes()
+    text = typed_file("report-file", report_file).decode(errors="replace")
     done = symbols.symbolize(text, symbols.load(sidecar), trust)
     if json:
         report.print_json({"report": done})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from invoke import Exit, task
 
-from build.commands.common import ARCH_HELP, COMMON, command, named_release
+from build.commands.common import ARCH_HELP, COMMON, command, named_release, whole
 from build.config import targets
 from build.core import errors
 from build.gates import figures, runtime
@@ -72,12 +72,13 @@ def verify(
 )
 @command
 def figures_(
-    c, rounds=5, megabytes=512, layout="", record="", offline=False, json=False, debug=False
+    c, rounds="5", megabytes="512", layout="", record="", offline=False, json=False, debug=False
 ):
     """Measure speed and memory against upstream's recipe and the last release (root; exit 3)."""
     tag = named_release(record).tag if record else ""
+    times, size = whole("rounds", rounds, 1, 1000), whole("megabytes", megabytes, 1, 1 << 20)
     history = figures.recorded()
-    result = runs.measure(rounds, megabytes << 20, Path(layout) if layout else None, offline)
+    result = runs.measure(times, size << 20, Path(layout) if layout else None, offline)
     rows = report.figure_rows(result, history)
     columns = [name.removeprefix(">") for name in report.FIGURE_COLUMNS]
     parts = [plots.table(columns, rows), plots.ratios(result), plots.figure_trend(history, result)]

@@ -9,7 +9,7 @@ from invoke import task
 
 from build.commands.common import COMMON, HEAD, client_of, command, named_release
 from build.config.pins import pins
-from build.core import git, log, paths
+from build.core import errors, git, log, paths
 from build.core.artifacts import Attachment
 from build.image import dist
 from build.release import planning, referrers, signature
@@ -25,6 +25,8 @@ def signing_key(c, out, json=False, debug=False):
     password = os.environ.get(signature.PASSWORD, "")
     if not password:
         log.warn(f"${signature.PASSWORD} is empty: the private key is not encrypted")
+    if not Path(out).name:
+        raise errors.UserError(f"--out '{out}' names no file", cure="signing, for example")
     public = signature.write_pair(Path(out), password)
     if json:
         report.print_json({"private": out, "public": str(public)})

@@ -8,13 +8,14 @@ import os
 
 from invoke import task
 
-from build.commands.common import COMMON, HEAD, client_of, command, named_release
+from build.commands.common import COMMON, HEAD, client_of, command, named_release, whole
 from build.config import targets
 from build.config.pins import pins
 from build.core import errors, git, paths
 from build.core.version import Release
 from build.gates import runtime, size
 from build.image import products
+from build.registry.repository import parse_repository
 from build.release import evidence, forge, handover
 from build.release import planning as releasing
 from build.views import markdown, report
@@ -28,6 +29,8 @@ RELEASE_HELP = {
 
 def _plan_release(remote: str, revision: bool) -> tuple[git.Git, releasing.Plan]:
     repository = git.Git(paths.ROOT)
+    if remote:
+        releasing.require_remote(repository, remote)
     state = repository.state(remote)
     if remote:
         releasing.require_on_main(repository, state.commit, remote)
@@ -56,6 +59,8 @@ def release_plan(c, revision=False, remote="", json=False, debug=False):
 @command
 def release(c, revision=False, push=False, remote="origin", dry_run=False, json=False, debug=False):
     """Tag the next release if there is one; CI publishes a tag that is pushed."""
+    if push:
+        releasing.require_remote(git.Git(paths.ROOT), remote)
     repository, plan = _plan_release(remote if push else "", revision)
     if not dry_run:
         releasing.apply(repository, plan, remote if push else "")
@@ -76,7 +81,7 @@ def release(c, revision=False, push=False, remote="origin", dry_run=False, json=
 def comment(
     c,
     release="",
-    pull=0,
+    pull="",
     post=False,
     leave=False,
     given=False,
@@ -84,6 +89,7 @@ def comment(
     debug=False,
 ):
     """Report sizes and the runtime gate of dist/ as Markdown, as a comment on a pull request."""
+    number = whole("pull", pull, 1, 10**9) if pull else 0
     text = os.environ.get("MT_REPORT", "") if given else _summary(named_release(release))
     if not text.strip():
         raise errors.UserError(
@@ -94,7 +100,7 @@ def comment(
     done = ""
     if post:
         with contextlib.closing(forge.from_environment()) as there:
-            done = there.comment(pull or forge.pull_of(), text, "mikrotik-tailscale sizes")
+            done = there.comment(number or forge.pull_of(), text, "mikrotik-tailscale sizes")
     if json:
         report.print_json({"text": text, "done": done})
     else:
@@ -158,7 +164,11 @@ def owed(c, at="", remote="origin", json=False, debug=False):
         tag = os.environ["GITHUB_REF_NAME"]
     lacking = ["this is the run of its tag"] if tag else []
     if not tag:
-        known, _ = releasing.releases(git.Git(paths.ROOT).state(remote).tags)
+        if at:
+            parse_repository(at)
+        repository = git.Git(paths.ROOT)
+        releasing.require_remote(repository, remote)
+        known, _ = releasing.releases(repository.state(remote).tags)
         if newest := max(known, default=None):
             with client_of(at) as client:
                 image = client.head(newest.tag)

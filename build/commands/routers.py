@@ -7,11 +7,12 @@ from pathlib import Path
 
 from invoke import task
 
-from build.commands.common import COMMON, command
+from build.commands.common import COMMON, command, text_file
 from build.config import targets
 from build.core import errors, log, paths
 from build.image import dist
 from build.pipeline import order
+from build.registry.repository import parse_repository
 from build.router import deploy as deployment
 from build.router import plan as planning
 from build.router import render, restapi
@@ -31,7 +32,7 @@ from build.views import report
 @command
 def router_(c, version="", out="", image="", check=False, json=False, debug=False):
     """Render the router's scripts from their templates, for one RouterOS version or for all."""
-    values = render.Values(image=image) if image else render.Values()
+    values = render.Values(image=parse_repository(image).text) if image else render.Values()
     texts = render.render_all(paths.ROOT / "routeros" / "templates", version or None, values)
     faults = [
         f"{name}: {fault}"
@@ -95,6 +96,12 @@ def deploy(
     password = os.environ.get("MT_ROUTER_PASSWORD")
     if password is None:
         raise errors.UserError("no password", cure="put the router's into $MT_ROUTER_PASSWORD")
+    try:
+        f"{user}{password}".encode()
+    except UnicodeEncodeError as error:
+        raise errors.UserError(
+            "--user or $MT_ROUTER_PASSWORD is not UTF-8", why=error.reason
+        ) from None
     if arch and apply and not serve_on:
         raise errors.UserError(
             "from which address can the router fetch the image?",
@@ -104,7 +111,7 @@ def deploy(
         name: (paths.ROOT / "routeros" / f"{name}.rsc").read_text() for name in render.SCRIPTS
     }
     if settings:
-        scripts["settings-tailscale"] = Path(settings).read_text()
+        scripts["settings-tailscale"] = text_file("settings", settings)
     image, digest_ = None, ""
     if arch:
         target = targets.target(arch)

@@ -34,7 +34,8 @@ _SECRET_NAME = re.compile(
     r"(?:^|_)(?:TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIALS?|API_?KEY|ACCESS_KEY|PAT)$",
     re.IGNORECASE,
 )
-_LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#\"'<>]*@")
+# The scheme is bounded: an endless word would be searched from each of its characters.
+_LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)[^\s/?#\"'<>]*@")
 _QUERY = re.compile(
     r"([?&][\w.-]*(?:token|sig|signature|password|passwd|secret|key|auth|credential)=)"
     r"[^&\s\"'<>#]+",

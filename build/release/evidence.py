@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 
@@ -24,8 +25,23 @@ LONGEST = 60_000
 """Characters of an output; forges take a comment of 65,535."""
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def _named(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} is not the name of a job", cure="letters, digits, '-' and '_', such as tests"
+        )
+    return name
+
+
 def write(name: str, value: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Leave a value under a name, as an output of this step. Raises UserError if it is too long."""
+    """Leave a value under a name, as an output of this step.
+
+    Raises UserError if the value is too long or the name is none.
+    """
+    _named(name)
     if len(value) > LONGEST:
         raise UserError(f"{name} has {len(value):,} characters, more than the {LONGEST:,} allowed")
     if file := environ.get(OUTPUT):
@@ -41,6 +57,7 @@ def write(name: str, value: str, environ: Mapping[str, str] = os.environ) -> Non
 
 def read(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return what the job `name` left under its own name, "" if nothing. Raises UserError."""
+    _named(name)
     if NEEDS in environ:
         try:
             job = json.loads(environ[NEEDS])[name]
@@ -51,7 +68,7 @@ def read(name: str, environ: Mapping[str, str] = os.environ) -> str:
                 cure="name it in the job's `needs`, and give it toJSON(needs)",
             ) from None
     try:
-        return (work_dir() / "evidence" / name).read_text()
+        return (work_dir() / "evidence" / name).read_text(errors="replace")
     except OSError:
         return ""
 

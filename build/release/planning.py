@@ -143,12 +143,23 @@ def apply(git: Git, wanted: Plan, remote: str = "") -> None:
         ) from error
 
 
+def require_remote(git: Git, remote: str) -> None:
+    """Raise UserError unless git knows a remote by this name; nobody is asked."""
+    names = git.run("remote").split()
+    if remote not in names:
+        raise UserError(
+            f"--remote '{remote}' is not a remote of this checkout",
+            cure=f"one of: {', '.join(names)}" if names else "git remote add origin ADDRESS",
+        )
+
+
 def require_on_main(git: Git, commit: str, remote: str) -> None:
     """Raise UserError unless a commit is on the remote's main branch.
 
     Whoever can push a tag could else release what nobody reviewed. Raises BuildFailed if the
     remote does not answer.
     """
+    require_remote(git, remote)
     if not git.on_branch(commit, remote, MAIN):
         raise UserError(
             f"{commit[:12]} is not on {MAIN} of {remote}; it is not released",
