@@ -5,24 +5,25 @@
 # requires RouterOS, version=7.19
 # requires device-mode, container, fetch, scheduler
 #
-# Makes everything that the container needs and installs it; run it again at any time: what is
-# there stays as it is. Everything it makes has the comment "mikrotik-tailscale":
+# Makes everything that the container needs and installs it; run it again at any time. One rule for
+# everything: what is there and as it must be stays as it is; what is there and different is named,
+# and nothing is changed. ":global TsAdopt true" before takes it over: it is set as it must be, and
+# another Tailscale container makes way for this one, which keeps its login.
+# What it makes has the comment "mikrotik-tailscale":
 #   /interface/veth, /interface/bridge with port and list member, /ip/address, /ip/route,
 #   /ipv6/address and route (if set), /container/mounts and envs, /ip/dns/static (if set),
-#   /system/script x4, /system/scheduler x1, and through update-tailscale the /container
+#   /system/script x5, /system/scheduler x1, a /disk in RAM for pulls (if there is RAM for it),
+#   and through update-tailscale the /container
 # docs/USAGE.md#installation
 
 # one block: what /import reads line by line forgets its variables
 {
-:global TsImage; :global TsDisk; :global TsFolder; :global TsVeth; :global TsBridge;
-:global TsGateway; :global TsAddress; :global TsMask; :global TsGateway6; :global TsAddress6;
-:global TsMask6; :global TsMagicDns; :global TsBusy; :global TsChecked; :global TsStore;
+:global TsImage; :global TsDisk; :global TsFolder; :global TsVeth; :global TsBusy; :global TsChecked;
+:global TsAdopt; :global TsMake; :global TsFaults; :global TsStore; :global TsEnsure;
+:global TsObjects; :global TsSource; :global TsRetry; :global TsText;
 
-# -- functions --------------------------------------------------------------------------------
-:global TsSay; :global TsVersion; :global TsField; :global TsRecord; :global TsLook;
-:global TsUntil; :global TsGone; :global TsDrop; :global TsAddText; :global TsPull;
-:global TsHealth; :global TsAlarm; :global TsStop; :global TsRun; :global TsRoot; :global TsAsk;
-:global TsConnected; :global TsLinked; :global TsAdopt; :global TsKeepText;
+# -- what every script begins with; it must be readable on a router without containers ----------
+:global TsSay; :global TsVersion; :global TsField; :global TsReady; :global TsLoad; :global TsAlarm;
 
 # log and print: level, text
 :set TsSay do={
@@ -63,389 +64,368 @@
   :return [ :pick $Rest 0 [ :find $Rest " " ] ];
 }
 
-# folder of image a or b, of the state ("state"): name
-:set TsRoot do={
-  :global TsDisk; :global TsFolder;
-  :local Path ($TsFolder . "/" . $1);
-  :if ([ :len $TsDisk ] > 0) do={ :set Path ($TsDisk . "/" . $Path); }
-  :return $Path;
-}
-
-# what is recorded in the configuration survives a power cut in one piece:
-# digest in use, digest found bad, number of tries, digest on trial, whether it must be connected
-:set TsRecord do={
-  :local Text ("digest=" . $1 . " bad=" . $2 . " tries=" . $3 . " trial=" . $4 . \
-    " need=" . $5);
-  :local Found [ /system/script/find where name="tailscale-state" ];
-  :if ([ :len $Found ] = 0) do={
-    /system/script/add name="tailscale-state" policy=read,write comment=$Text \
-      source="# data of update-tailscale: see the comment of this script";
-  } else={
-    :if ([ /system/script/get $Found comment ] != $Text) do={
-      /system/script/set $Found comment=$Text;
-    }
+# whether containers can be had here -> "" or what is missing
+:set TsReady do={
+  :global TsVersion; :global TsCount;
+  :if ([ $TsVersion ] < 71900) do={ :return "RouterOS 7.19 or newer is needed"; }
+  :local Found [ /system/package/find where name="container" ];
+  :local Row ({});
+  :if ([ :len $Found ] > 0) do={ :set Row [ /system/package/get ($Found->0) ]; }
+  :if ([ :len $Found ] = 0 || ($Row->"available") = true) do={
+    :return "the package container is not installed";
   }
-}
-
-# what is known of a container: id
-:set TsLook do={
-  :global TsField;
-  :local All [ /container/get $1 ];
-  :local State "busy";
-  :if (($All->"running") = true || ($All->"status") = "running") do={ :set State "running"; }
-  :if (($All->"stopped") = true || ($All->"status") = "stopped") do={ :set State "stopped"; }
-  :if ($State = "busy" && [ :typeof ($All->"status") ] = "nothing") do={
-    # not every version puts the flags into the whole record
-    :onerror Err in={
-      :if ([ /container/get $1 running ] = true) do={ :set State "running"; }
-      :if ([ /container/get $1 stopped ] = true) do={ :set State "stopped"; }
-    } do={ :set State "busy"; }
+  :if (($Row->"disabled") = true) do={
+    :return "the package container is disabled: /system/package/enable container, then restart";
   }
-  :return ({ "id"=$1; "state"=$State; "name"=($All->"name"); "boot"=($All->"start-on-boot"); \
-    "image"=([ :len ($All->"image-id") ] > 0 || [ :len ($All->"tag") ] > 0); \
-    "digest"=[ $TsField ($All->"comment") "digest" ] });
-}
-
-# wait for a state: id, state, seconds -> true if it came
-:set TsUntil do={
-  :global TsLook;
-  :local Left $3;
-  :while ($Left > 0 && ([ $TsLook $1 ]->"state") != $2) do={
-    :delay 2s;
-    :set Left ($Left - 2);
+  :local Mode [ /system/device-mode/get ];
+  :if (($Mode->"container") = false) do={
+    :return "device-mode forbids containers: /system/device-mode/update container=yes";
   }
-  :return ($Left > 0);
-}
-
-# wait until a container is really gone: id -> true if it is
-:set TsGone do={
-  :local Left 120;
-  :local Id $1;
-  :while ($Left > 0 && [ :len [ /container/find where .id=$Id ] ] > 0) do={
-    :delay 2s;
-    :set Left ($Left - 2);
-  }
-  :return ($Left > 0);
-}
-
-# stop a container and wait for it: id -> true if it is stopped
-:set TsStop do={
-  :global TsLook;
-  :local Left 60;
-  :local Asked false;
-  :local Now [ $TsLook $1 ];
-  # one that is just starting is stopped as soon as it runs; one that is stopping is waited for
-  :while ($Left > 0 && ($Now->"state") != "stopped") do={
-    :if (($Now->"state") = "running" && !$Asked) do={
-      /container/stop $1;
-      :set Asked true;
-    }
-    :delay 2s;
-    :set Left ($Left - 2);
-    :set Now [ $TsLook $1 ];
-  }
-  :return ($Left > 0);
-}
-
-# make a container the one that starts on boot and after a crash: id
-:set TsAdopt do={
-  :global TsKeepText;
-  :local Code [ :parse ("/container/set " . $1 . " start-on-boot=yes" . [ $TsKeepText ]) ];
-  $Code;
-}
-
-# start a container if it does not run, to be kept running: id -> true if it runs
-:set TsRun do={
-  :global TsLook; :global TsUntil; :global TsAdopt;
-  :local Left 60;
-  :local Now [ $TsLook $1 ];
-  :while ($Left > 0 && ($Now->"state") = "busy") do={
-    :delay 2s;
-    :set Left ($Left - 2);
-    :set Now [ $TsLook $1 ];
-  }
-  :if (($Now->"state") = "running") do={ :return true; }
-  :if (($Now->"boot") != true) do={ $TsAdopt $1; }
-  /container/start $1;
-  :return [ $TsUntil $1 "running" 60 ];
-}
-
-# remove a container and what its folder leaves: id
-:set TsDrop do={
-  :global TsLook; :global TsGone; :global TsStop;
-  :if (([ $TsLook $1 ]->"image")) do={ $TsStop $1; }
-  /container/remove $1;
-  :if ([ $TsGone $1 ] = false) do={ :error "a container does not go away"; }
-}
-
-# the arguments that keep a container running, as far as the version has them
-:set TsKeepText do={
-  :global TsVersion;
-  :local Version [ $TsVersion ];
-  :if ($Version >= 72300) do={ :return " restart-policy=on-failure restart-interval=10s"; }
-  :if ($Version >= 72000) do={ :return " auto-restart-interval=10s"; }
+  # the menu itself: a script that names a menu which is not there is not even read
+  :onerror Err in={
+    :local Text [ :parse ":global TsCount; :set TsCount [ :len [ /container/find ] ]" ];
+    $Text;
+  } do={ :return ("the commands of /container are not known here: " . $Err); }
   :return "";
 }
 
-# the text of /container/add: letter, image reference or file, digest, start on boot
-:set TsAddText do={
-  :global TsVersion; :global TsRoot; :global TsVeth; :global TsHostname; :global TsDns;
-  :global TsTmpfs; :global TsMemory; :global TsKeepText;
-  :local Host $TsHostname;
-  :if ([ :len $Host ] = 0) do={ :set Host [ /system/identity/get name ]; }
-  :local Text ("/container/add name=\"tailscale-" . $1 . "\" root-dir=\"" . [ $TsRoot $1 ] . "\"" . \
-    " interface=\"" . $TsVeth . "\" hostname=\"" . $Host . "\" logging=yes start-on-boot=" . $4 . \
-    " entrypoint=\"/usr/local/bin/entrypoint.sh\" cmd=\"--no-logs-no-support " . \
-    "--state=/var/lib/tailscale/tailscaled.state " . \
-    "--socket=/var/run/tailscale/tailscaled.sock " . \
-    "--statedir=/var/lib/tailscale\"" . \
-    " comment=\"mikrotik-tailscale digest=" . $3 . "\" " . $2);
-  :if ([ :len $TsDns ] > 0) do={ :set Text ($Text . " dns=\"" . $TsDns . "\""); }
-  # arguments that some versions do not know would make this whole script unreadable to them
-  :local Version [ $TsVersion ];
-  :if ($Version < 72000) do={ :set Text ($Text . " envlist=\"tailscale\""); }
-  :if ($Version >= 72000) do={ :set Text ($Text . " envlists=\"tailscale\" check-certificate=yes"); }
-  :if ($Version < 72100) do={ :set Text ($Text . " mounts=\"tailscale\""); }
-  :if ($Version >= 72100) do={ :set Text ($Text . " mountlists=\"tailscale\""); }
-  :if ($Version >= 72102 && $TsTmpfs != "0") do={
-    :set Text ($Text . " tmpfs=\"" . $TsTmpfs . "@/var/run/tailscale\"");
+# load the settings, or the functions of the library: name
+:set TsLoad do={
+  :local Name $1;
+  :local Found [ /system/script/find where name=$Name ];
+  :if ([ :len $Found ] != 1) do={ :error ("there is no script " . $Name); }
+  :onerror Err in={ /system/script/run $Name; } do={
+    # a script with more permissions than its caller is refused; its text is not
+    :local Text [ :parse [ /system/script/get ($Found->0) source ] ];
+    $Text;
   }
-  :if ($Version >= 72302) do={ :set Text ($Text . " ignore-remote-image-change=yes"); }
-  :if ($Version >= 72300) do={
-    :if ([ :len $TsMemory ] > 0) do={ :set Text ($Text . " memory-max=\"" . $TsMemory . "\""); }
-  }
-  # one that is only tried must not start again by itself while the old one is brought back
-  :if ($4 = "yes") do={ :set Text ($Text . [ $TsKeepText ]); }
-  :return $Text;
 }
 
-# add a container and wait until its image is on flash: letter, source, digest, boot -> id
-:set TsPull do={
-  :global TsAddText; :global TsLook; :global TsDrop; :global TsRoot; :global TsPullSeconds;
-  # what a removal that lost its power has left in the folder
-  :local Root [ $TsRoot $1 ];
-  :foreach File in=[ /file/find where name=$Root ] do={ /file/remove $File; }
-  :local Add [ :parse [ $TsAddText $1 $2 $3 $4 ] ];
-  $Add;
-  :local Wanted ("tailscale-" . $1);
-  :local Id [ /container/find where name=$Wanted ];
-  :if ([ :len $Id ] != 1) do={ :error "the new container is not there"; }
-  :set Id ($Id->0);
-  :local Left $TsPullSeconds;
-  :local Bare 0;
-  :local Now [ $TsLook $Id ];
-  # stopped without an image for a while: the pull failed, and nothing else will say so
-  :while ($Left > 0 && $Bare < 30 && (($Now->"state") != "stopped" || ($Now->"image") = false)) do={
-    :delay 5s;
-    :set Left ($Left - 5);
-    :set Now [ $TsLook $Id ];
-    :if (($Now->"state") = "stopped" && ($Now->"image") = false) do={ :set Bare ($Bare + 5); }
-  }
-  :if (($Now->"state") != "stopped" || ($Now->"image") = false) do={
-    $TsDrop $Id;
-    :error "the image could not be pulled";
-  }
-  :return $Id;
-}
-
-# what "tailscale status" says in a container: id -> text, "" where the version has no shell for it
-:set TsAsk do={
-  :global TsVersion; :global TsOutput;
-  :local Code;
-  :local Version [ $TsVersion ];
-  :local Limit "";
-  :if ($Version >= 72100) do={ :set Limit " timeout=20"; }
-  :if ($Version >= 72000) do={
-    :set Code [ :parse (":global TsOutput; :set TsOutput [ :tostr [ /container/shell " . $1 . \
-      " cmd=\"tailscale status\" as-value" . $Limit . " ] ]") ];
-  }
-  :set TsOutput "";
-  :if ([ :typeof $Code ] = "code") do={
-    :onerror Err in={ $Code; } do={ :set TsOutput ("no answer: " . $Err); }
-  }
-  :return $TsOutput;
-}
-
-# true if that text shows a connected node: text
-:set TsConnected do={
-  :return ($1 ~ "100\\.[0-9]+\\.[0-9]+\\.[0-9]+");
-}
-
-# true if the container is in the tailnet: id
-:set TsLinked do={
-  :global TsAsk; :global TsConnected; :global TsProbe;
-  # another node that answers says more than a status; RouterOS 7.19 has no other way
-  :if ([ :len $TsProbe ] > 0) do={ :return ([ /ping $TsProbe count=1 ] > 0); }
-  :return [ $TsConnected [ $TsAsk $1 ] ];
-}
-
-# watch a container: id, true if it must be connected -> "" or what is wrong
-:set TsHealth do={
-  :global TsLook; :global TsLinked;
-  :global TsAddress; :global TsPing; :global TsHealthSeconds;
-  :local Good 0;
-  :local Left ($TsHealthSeconds * 3);
-  :local Seen false;
-  :local Wrong "it does not run";
-  :while ($Left > 0 && $Good < $TsHealthSeconds) do={
-    :delay 5s;
-    :set Left ($Left - 5);
-    :set Wrong "";
-    :if (([ $TsLook $1 ]->"state") = "running") do={ :set Seen true; } else={
-      :set Wrong "it does not run";
-      # it ran and stopped again: no use to wait for more
-      :if ($Seen) do={ :set Left 0; }
-    }
-    :if ($Wrong = "" && $TsPing) do={
-      :if ([ /ping $TsAddress count=1 ] = 0) do={ :set Wrong "its address does not answer"; }
-    }
-    :if ($Wrong = "" && $2 = true) do={
-      :if ([ $TsLinked $1 ] = false) do={ :set Wrong "tailscale is not connected"; }
-    }
-    :if ($Wrong = "") do={ :set Good ($Good + 5); } else={ :set Good 0; }
-  }
-  :if ($Good >= $TsHealthSeconds) do={ :return ""; }
-  :return $Wrong;
-}
-
-# something needs a person: text
+# something needs a person: text, key. The same key calls once a day, and is logged every time
 :set TsAlarm do={
-  :global TsSay; :global TsAlarmScript; :global TsAlarmText;
-  :set TsAlarmText $1;
+  :global TsSay; :global TsAlarmScript; :global TsAlarmText; :global TsAlarmKey; :global TsAlarmAt;
+  :local Now [ /system/resource/get uptime ];
+  :local Key $2;
+  :if ([ :len $Key ] = 0) do={ :set Key $1; }
   $TsSay error $1;
-  :if ([ :len $TsAlarmScript ] > 0) do={
-    :onerror Err in={ /system/script/run $TsAlarmScript; } do={
-      $TsSay warning ("the alarm script failed: " . $Err);
+  :local Old ([ :typeof $TsAlarmAt ] = "time" && $TsAlarmKey = $Key);
+  :if ($Old) do={ :set Old (($Now - $TsAlarmAt) < 1d); }
+  :set TsAlarmText $1;
+  :if ($Old || [ :len $TsAlarmScript ] = 0) do={ :return ""; }
+  :set TsAlarmKey $Key;
+  :set TsAlarmAt $Now;
+  :onerror Err in={
+    :local Found [ /system/script/find where name=$TsAlarmScript ];
+    :if ([ :len $Found ] = 0) do={ :error "there is no such script"; }
+    :if ([ /system/script/get ($Found->0) dont-require-permissions ] = true) do={
+      /system/script/run $TsAlarmScript;
+    } else={
+      # a script with more permissions than its caller is refused, and that is the default: its
+      # text runs with those of this script
+      :local Text [ :parse [ /system/script/get ($Found->0) source ] ];
+      $Text;
     }
-  }
+  } do={ $TsSay warning ("the alarm script failed: " . $Err); }
 }
-# store a script from a file of the same name: name, true to replace what is there
-:set TsStore do={
-  :global TsSay;
+:global TsRoot; :global TsMine; :global TsRun; :global TsStop; :global TsDrop; :global TsAlive;
+:global TsMounts; :global TsStrangers; :global TsTmp; :global TsUntil;
+
+# the text of a script: name, true if the one that is stored counts more than the file
+:set TsText do={
+  :global TsAdopt;
   :local Wanted $1;
   :local File [ /file/find where name=($1 . ".rsc") ];
   :local Found [ /system/script/find where name=$Wanted ];
-  :if ([ :len $File ] = 0) do={
+  :local Old "";
+  :if ([ :len $Found ] > 0) do={ :set Old [ /system/script/get ($Found->0) source ]; }
+  :if ([ :len $File ] = 0 || ($2 && [ :len $Found ] > 0)) do={
     :if ([ :len $Found ] = 0) do={ :error ("upload " . $1 . ".rsc first"); }
-    :return "";
+    :return $Old;
   }
-  :local Source [ /file/get $File contents ];
+  :if ([ :len $Found ] > 0 && !($Old ~ ("RouterOS script: " . $1)) && $TsAdopt != true) do={
+    :error ("the script " . $1 . " is another one; \":global TsAdopt true\" replaces it");
+  }
+  :local Source [ /file/get ($File->0) contents ];
   :if ([ :len $Source ] = 0) do={ :error ($1 . ".rsc is empty or too long to read"); }
+  :return $Source;
+}
+
+# store it: name, policy, true if the one that is stored counts more
+:set TsStore do={
+  :global TsSay; :global TsText;
+  :local Wanted $1;
+  :local Source [ $TsText $1 $3 ];
+  :local Free ($2 = "read,write,test");
+  :local Found [ /system/script/find where name=$Wanted ];
   :if ([ :len $Found ] = 0) do={
-    /system/script/add name=$Wanted policy=read,write,policy,test source=$Source \
+    /system/script/add name=$Wanted policy=$2 source=$Source dont-require-permissions=$Free \
       comment="mikrotik-tailscale";
     $TsSay info ("script " . $1 . " stored");
     :return "";
   }
-  :if ($2 && [ /system/script/get $Found source ] != $Source) do={
-    /system/script/set $Found source=$Source;
+  :if ([ /system/script/get ($Found->0) source ] != $Source) do={
+    /system/script/set ($Found->0) source=$Source policy=$2 dont-require-permissions=$Free;
     $TsSay info ("script " . $1 . " replaced");
   }
 }
 
-:onerror Err in={
-  :local Version [ $TsVersion ];
-  :if ($Version < 71900) do={ :error "RouterOS 7.19 or newer is needed"; }
-  :if ([ :len [ /system/package/find where name="container" ] ] = 0) do={
-    :error "the package container is not installed";
+# the rule: menu, items that the key found, what they must be, what people call it
+:set TsEnsure do={
+  :global TsMake; :global TsFaults; :global TsAdopt; :global TsArg; :global TsRow; :global TsCode;
+  :global TsPlain; :global TsSay;
+  :local Ids $2;
+  :if ([ :len $Ids ] = 0) do={
+    :if ($TsMake) do={
+      :set TsArg ({ "comment"="mikrotik-tailscale" });
+      :foreach Key,Value in=$3 do={ :set ($TsArg->$Key) $Value; }
+      $TsCode ($1 . "/add");
+    }
+    :return "";
   }
+  :local First true;
+  :foreach Id in=$Ids do={
+    :local Wrong ({});
+    :local Grown ({});
+    :if ($First) do={
+      :local Get [ :parse (":global TsRow; :set TsRow [ " . $1 . "/get " . $Id . " ]") ];
+      $Get;
+      :foreach Key,Value in=$3 do={
+        :local Have [ $TsPlain ($TsRow->$Key) ];
+        :local Same ($Have = [ $TsPlain $Value ]);
+        :if ($Key = "disabled" && [ :len $Have ] = 0) do={ :set Same true; }
+        :if ($Key = "interval" || $Key = "start-time") do={
+          :set Same ([ :totime $Have ] = [ :totime $Value ]);
+        }
+        # a start that was chosen otherwise is as good as ours, none is not
+        :if ($Key = "start-date") do={ :set Same ([ :len $Have ] > 0); }
+        :if ($Key = "policy") do={
+          :set Same true;
+          :foreach Word in=[ :toarray $Value ] do={
+            :if ([ :typeof [ :find ("," . $Have . ",") ("," . $Word . ",") ] ] != "num") do={
+              :set Same false;
+            }
+          }
+        }
+        # an older installation gave its schedule less than the scripts need today
+        :if (!$Same && $Key = "policy" && ($TsRow->"comment") = "mikrotik-tailscale") do={
+          :set ($Grown->$Key) $Value;
+          :set Same true;
+        }
+        :if (!$Same) do={
+          :set ($Wrong->$Key) $Value;
+          :if (!$TsMake) do={
+            :set TsFaults ($TsFaults, ($4 . " has " . $Key . "=" . $Have . ", needed is " . $Value));
+          }
+        }
+      }
+    } else={
+      :if ([ :typeof ($3->"disabled") ] != "nothing") do={ :set Wrong ({ "disabled"="yes" }); }
+      :if (!$TsMake) do={ :set TsFaults ($TsFaults, ($4 . " is there more than once")); }
+    }
+    :if ($TsAdopt = true) do={
+      :foreach Key,Value in=$Wrong do={ :set ($Grown->$Key) $Value; }
+    }
+    :if ($TsMake && [ :len $Grown ] > 0) do={
+      :set TsArg ({});
+      :foreach Key,Value in=$Grown do={ :set ($TsArg->$Key) $Value; }
+      $TsCode ($1 . "/set") $Id;
+      $TsSay info ($4 . " adopted");
+    }
+    :set First false;
+  }
+}
+
+# everything that is needed, each found by the key by which it is used; TsMake says if it is made
+:set TsObjects do={
+  :global TsEnsure; :global TsVeth; :global TsBridge; :global TsGateway; :global TsAddress;
+  :global TsMask; :global TsGateway6; :global TsAddress6; :global TsMask6; :global TsMagicDns;
+  :global TsMounts; :global TsSource; :global TsVersion; :global TsMake; :global TsFaults;
+  :global TsCode; :global TsArg;
+  :local Six ([ :len $TsAddress6 ] > 0);
+  :local Version [ $TsVersion ];
+  $TsEnsure "/interface/bridge" [ /interface/bridge/find where name=$TsBridge ] \
+    ({ "name"=$TsBridge; "disabled"="false" }) ("bridge " . $TsBridge);
+  :local Veth ({ "name"=$TsVeth; "address"=($TsAddress . "/" . $TsMask); "gateway"=$TsGateway; \
+    "disabled"="false" });
+  :if ($Six) do={
+    :set ($Veth->"address") ($TsAddress . "/" . $TsMask . "," . $TsAddress6 . "/" . $TsMask6);
+    :set ($Veth->"gateway6") $TsGateway6;
+  }
+  $TsEnsure "/interface/veth" [ /interface/veth/find where name=$TsVeth ] $Veth ("veth " . $TsVeth);
+  :if ([ :len [ /interface/veth/find where name=$TsVeth ] ] = 0) do={
+    :if ([ :len [ /interface/find where name=$TsVeth ] ] > 0) do={
+      :set TsFaults ($TsFaults, ("interface " . $TsVeth . " is no veth; set TsVeth"));
+    }
+  }
+  $TsEnsure "/interface/bridge/port" [ /interface/bridge/port/find where interface=$TsVeth ] \
+    ({ "bridge"=$TsBridge; "interface"=$TsVeth; "disabled"="false" }) ("port " . $TsVeth);
+  :local Own ($TsGateway . "/" . $TsMask);
+  $TsEnsure "/ip/address" [ /ip/address/find where address=$Own ] \
+    ({ "address"=$Own; "interface"=$TsBridge; "disabled"="false" }) ("address " . $Own);
+  # the default firewall takes only what comes from the list LAN
+  :if ([ :len [ /interface/list/find where name="LAN" ] ] > 0) do={
+    $TsEnsure "/interface/list/member" \
+      [ /interface/list/member/find where list="LAN" interface=$TsBridge ] \
+      ({ "list"="LAN"; "interface"=$TsBridge; "disabled"="false" }) ("list LAN, " . $TsBridge);
+  }
+  :local Routes ({});
+  :foreach Id in=[ /ip/route/find where dst-address=100.64.0.0/10 ] do={
+    # another table, a dynamic one or one that is off is no concern of ours
+    :local Row [ /ip/route/get $Id ];
+    :local Table [ :tostr ($Row->"routing-table") ];
+    :if (($Table = "" || $Table = "main") && ($Row->"dynamic") != true && \
+        ($Row->"disabled") != true) do={
+      :set Routes ($Routes, $Id);
+    }
+  }
+  $TsEnsure "/ip/route" $Routes ({ "dst-address"="100.64.0.0/10"; "gateway"=$TsAddress; \
+    "disabled"="false" }) "route 100.64.0.0/10";
+  :if ($Six) do={
+    :set Own ($TsGateway6 . "/" . $TsMask6);
+    $TsEnsure "/ipv6/address" [ /ipv6/address/find where address=$Own ] \
+      ({ "address"=$Own; "interface"=$TsBridge; "advertise"="false"; "disabled"="false" }) \
+      ("address " . $Own);
+    $TsEnsure "/ipv6/route" [ /ipv6/route/find where dst-address=fd7a:115c:a1e0::/48 ] \
+      ({ "dst-address"="fd7a:115c:a1e0::/48"; "gateway"=$TsAddress6; "disabled"="false" }) \
+      "route fd7a:115c:a1e0::/48";
+  }
+  :if ([ :len $TsMagicDns ] > 0) do={
+    $TsEnsure "/ip/dns/static" [ /ip/dns/static/find where name=$TsMagicDns ] \
+      ({ "name"=$TsMagicDns; "type"="FWD"; "forward-to"="100.100.100.100"; \
+      "match-subdomain"="true"; "disabled"="false" }) ("DNS name " . $TsMagicDns);
+  }
+  # start date and time are said outright: 7.24.0 to 7.24.4 never run a schedule without them
+  $TsEnsure "/system/scheduler" [ /system/scheduler/find where name="update-tailscale" ] \
+    ({ "name"="update-tailscale"; "on-event"="update-tailscale"; "interval"="15m"; \
+    "start-date"="2026-01-01"; "start-time"="00:07:00"; "disabled"="false"; \
+    "policy"="ftp,read,write,policy,test" }) "schedule update-tailscale";
+  :if (!$TsMake) do={ :return ""; }
+
+  # the node's identity lives outside the image, so that no update touches it
+  :local There false;
+  :foreach Key,Row in=[ $TsMounts ] do={
+    :if (($Row->"list") = "tailscale" && ($Row->"dst") = "/var/lib/tailscale") do={ :set There true; }
+  }
+  :local List "list";
+  :if (!$There) do={
+    :if ($Version < 72100) do={ :set List "name"; }
+    :set TsArg ({ "src"=$TsSource; "dst"="/var/lib/tailscale"; "comment"="mikrotik-tailscale" });
+    :set ($TsArg->$List) "tailscale";
+    $TsCode "/container/mounts/add";
+  }
+  :set List "list";
+  :if ($Version < 72000) do={ :set List "name"; }
+  :global TsCount;
+  :local Envs [ :parse (":global TsCount; :set TsCount [ :len [ /container/envs/find where " . \
+    $List . "=\"tailscale\" key=\"TS_LOG_VERBOSITY\" ] ]") ];
+  $Envs;
+  :if ($TsCount = 0) do={
+    :set TsArg ({ "key"="TS_LOG_VERBOSITY"; "value"="0"; "comment"="mikrotik-tailscale" });
+    :set ($TsArg->$List) "tailscale";
+    $TsCode "/container/envs/add";
+  }
+}
+
+:onerror Err in={
+  :local Unfit [ $TsReady ];
   :local Mode [ /system/device-mode/get ];
   :if (($Mode->"container") != true || ($Mode->"fetch") != true || ($Mode->"scheduler") != true) do={
     :put "run this once and confirm it with the button or by cutting the power within 5 minutes:";
     :put "  /system/device-mode/update container=yes fetch=yes scheduler=yes";
-    :error "device-mode does not allow containers, fetch and scheduler yet";
+    :if ([ :len $Unfit ] = 0 || $Unfit ~ "device-mode") do={
+      :set Unfit "device-mode does not allow containers, fetch and scheduler yet";
+    }
+  }
+  :if ([ :len $Unfit ] > 0) do={ :error $Unfit; }
+  :if ([ $TsVersion ] > 72499) do={
+    :put "note: this RouterOS is newer than the scripts know, it is treated as 7.24";
   }
 
-  $TsStore "settings-tailscale" false;
-  $TsStore "update-tailscale" true;
-  $TsStore "status-tailscale" true;
-  $TsStore "uninstall-tailscale" true;
-  /system/script/run settings-tailscale;
+  # read from the files, not stored yet: until everything is looked at nothing is changed
+  :foreach Name in=({ "update-tailscale"; "status-tailscale"; "uninstall-tailscale" }) do={
+    $TsText $Name false;
+  }
+  :foreach Name in=({ "settings-tailscale"; "library-tailscale" }) do={
+    :local Code [ :parse [ $TsText $Name ($Name = "settings-tailscale") ] ];
+    $Code;
+  }
   :if ($TsImage ~ "OWNER") do={ :error "set TsImage in the script settings-tailscale first"; }
+  # inside the container the interface has this name, and Tailscale takes such a one for its own
+  :if ($TsVeth ~ "^tailscale") do={ :error "TsVeth must not begin with \"tailscale\""; }
   :if ([ :len $TsDisk ] > 0) do={
     :if ([ :len [ /disk/find where slot=$TsDisk ] ] = 0) do={
       :error ("the disk " . $TsDisk . " is not there");
     }
-    :if ([ /container/config/get tmpdir ] = "") do={ /container/config/set tmpdir=($TsDisk . "/tmp"); }
   }
-
   :if ([ :len $TsDisk ] = 0 && !($TsFolder ~ "^flash/")) do={
     :if ([ :len [ /file/find where name="flash" type="disk" ] ] > 0) do={
       :error "only flash/ survives a restart of this device: set TsDisk, or TsFolder to flash/tailscale";
     }
   }
 
-  # the link between router and container
-  :if ([ :len [ /interface/bridge/find where name=$TsBridge ] ] = 0) do={
-    /interface/bridge/add name=$TsBridge comment="mikrotik-tailscale";
+  # -- look, before anything is changed --
+  :set TsFaults ({});
+  :set TsMake false;
+  $TsObjects;
+  :set TsSource [ $TsRoot "state" ];
+  :local Used "";
+  :local Else ({});
+  :foreach Key,Row in=[ $TsMounts ] do={
+    :if (($Row->"dst") = "/var/lib/tailscale") do={
+      :if (($Row->"list") = "tailscale") do={ :set Used ($Row->"src"); } else={
+        :set Else ($Else, ($Row->"src"));
+      }
+    }
   }
-  :local Addresses ($TsAddress . "/" . $TsMask);
-  :if ([ :len $TsAddress6 ] > 0) do={ :set Addresses ($Addresses . "," . $TsAddress6 . "/" . $TsMask6); }
-  :if ([ :len [ /interface/veth/find where name=$TsVeth ] ] = 0) do={
-    :if ([ :len $TsAddress6 ] > 0) do={
-      /interface/veth/add name=$TsVeth address=$Addresses gateway=$TsGateway gateway6=$TsGateway6 \
-        comment="mikrotik-tailscale";
+  :local Stranger "";
+  :local Final "";
+  :foreach Key,Row in=[ $TsStrangers ] do={
+    :local Name ("container " . ($Row->"name"));
+    :if (($Row->"tail") = false) do={
+      :set Final ($Name . " uses the interface " . $TsVeth . "; set TsVeth to another name");
     } else={
-      /interface/veth/add name=$TsVeth address=$Addresses gateway=$TsGateway \
-        comment="mikrotik-tailscale";
+      :set TsFaults ($TsFaults, ($Name . " is a Tailscale too"));
+      :if ([ :len $Stranger ] > 0) do={ :set Final "there are several: remove all but one"; }
+      :if ([ :len ($Row->"src") ] = 0) do={
+        :set Final ($Name . " keeps its login in its image: log out there and remove it first");
+      }
+      :set Stranger $Row;
+      :set Else ({ ($Row->"src") });
     }
   }
-  :if ([ :len [ /interface/bridge/port/find where interface=$TsVeth ] ] = 0) do={
-    /interface/bridge/port/add bridge=$TsBridge interface=$TsVeth comment="mikrotik-tailscale";
-  }
-  :if ([ :len [ /ip/address/find where interface=$TsBridge ] ] = 0) do={
-    /ip/address/add address=($TsGateway . "/" . $TsMask) interface=$TsBridge \
-      comment="mikrotik-tailscale";
-  }
-  # the default firewall takes only what comes from the list LAN
-  :if ([ :len [ /interface/list/find where name="LAN" ] ] > 0) do={
-    :if ([ :len [ /interface/list/member/find where list="LAN" interface=$TsBridge ] ] = 0) do={
-      /interface/list/member/add list=LAN interface=$TsBridge comment="mikrotik-tailscale";
+  :if ([ :len $Used ] > 0) do={ :set Else ({ $Used }); }
+  :foreach Source in=$Else do={
+    :if ($Source != $TsSource) do={
+      :set TsFaults ($TsFaults, ("the login of a Tailscale node is in " . $Source . ", not in " . \
+        $TsSource));
+      :local Own [ /file/find where name=([ $TsRoot "state" ] . "/tailscaled.state") ];
+      :if ([ :len $Own ] > 0 && [ :len $Used ] = 0) do={
+        :set Final ("two folders hold a login, " . $TsSource . " and " . $Source . ": set TsState");
+      }
+      :if ($TsSource != [ $TsRoot "state" ]) do={ :set Final "several folders hold a login: set TsState"; }
+      :set TsSource $Source;
     }
   }
-  :if ([ :len [ /ip/route/find where comment="mikrotik-tailscale" ] ] = 0) do={
-    /ip/route/add dst-address=100.64.0.0/10 gateway=$TsAddress comment="mikrotik-tailscale";
-  }
-  :if ([ :len $TsAddress6 ] > 0) do={
-    :if ([ :len [ /ipv6/address/find where comment="mikrotik-tailscale" ] ] = 0) do={
-      /ipv6/address/add address=($TsGateway6 . "/" . $TsMask6) interface=$TsBridge advertise=no \
-        comment="mikrotik-tailscale";
-    }
-    :if ([ :len [ /ipv6/route/find where comment="mikrotik-tailscale" ] ] = 0) do={
-      /ipv6/route/add dst-address=fd7a:115c:a1e0::/48 gateway=$TsAddress6 \
-        comment="mikrotik-tailscale";
-    }
-  }
-  :if ([ :len $TsMagicDns ] > 0) do={
-    :if ([ :len [ /ip/dns/static/find where comment="mikrotik-tailscale" ] ] = 0) do={
-      /ip/dns/static/add name=$TsMagicDns type=FWD forward-to=100.100.100.100 match-subdomain=yes \
-        comment="mikrotik-tailscale";
+  :if ([ :len $Final ] > 0) do={ :error $Final; }
+  :if ([ :len $TsFaults ] > 0) do={
+    :foreach Fault in=$TsFaults do={ :put ("there already: " . $Fault); }
+    :if ($TsAdopt != true) do={
+      :error ("nothing was changed, this is there already: " . ($TsFaults->0) . \
+        ". Set other names in settings-tailscale, or \":global TsAdopt true\" takes it over");
     }
   }
 
-  # the node's identity lives outside the image, so that no update touches it
-  :local State [ $TsRoot "state" ];
-  :if ([ :len [ /container/mounts/find where dst="/var/lib/tailscale" src~($State . "\$") ] ] = 0) do={
-    :local Key "list";
-    :if ($Version < 72100) do={ :set Key "name"; }
-    :local Mount [ :parse ("/container/mounts/add " . $Key . "=tailscale src=\"" . $State . \
-      "\" dst=/var/lib/tailscale") ];
-    $Mount;
-  }
-  :if ([ :len [ /container/envs/find where key="TS_LOG_VERBOSITY" ] ] = 0) do={
-    :local Key "list";
-    :if ($Version < 72000) do={ :set Key "name"; }
-    :local Env [ :parse ("/container/envs/add " . $Key . "=tailscale key=TS_LOG_VERBOSITY value=\"0\"") ];
-    $Env;
-  }
-
-  # start date and time are said outright: 7.24.0 to 7.24.4 never run a schedule without them
-  :if ([ :len [ /system/scheduler/find where name="update-tailscale" ] ] = 0) do={
-    /system/scheduler/add name=update-tailscale on-event=update-tailscale interval=15m \
-      start-date=2026-01-01 start-time=00:07:00 policy=read,write,policy,test \
-      comment="mikrotik-tailscale";
-  }
-
+  # -- make what is missing --
+  :local Policy "ftp,read,write,policy,test";
+  $TsStore "settings-tailscale" $Policy true;
+  $TsStore "library-tailscale" $Policy false;
+  $TsStore "update-tailscale" $Policy false;
+  # anybody who may run scripts can ask how it goes
+  $TsStore "status-tailscale" "read,write,test" false;
+  $TsStore "uninstall-tailscale" $Policy false;
+  :set TsMake true;
+  $TsObjects;
+  $TsTmp;
   :if ([ :len [ /ip/firewall/raw/find where !disabled ] ] > 0) do={
     :put "note: there are raw firewall rules; they must let the bridge of the container through";
   }
@@ -453,10 +433,30 @@
     :put "note: no masquerade rule was found; the container needs one to reach the internet";
   }
 
+  # the other one makes way before ours starts: two daemons on one state would spoil it
+  :local Ran false;
+  :if ([ :len $Stranger ] > 0) do={
+    :set Ran (($Stranger->"state") != "stopped");
+    :local Id ($Stranger->"id");
+    :local Boot [ :parse ("/container/set " . $Id . " start-on-boot=no") ];
+    :if ([ $TsStop $Id ] = false) do={ :error "the other container does not stop"; }
+    $Boot;
+    :put ("the container " . ($Stranger->"name") . " is stopped; its login goes to the new one");
+  }
   :set TsChecked;
+  :set TsRetry;
   /system/script/run update-tailscale;
-  :local Ours [ /container/find where comment~"^mikrotik-tailscale " ];
-  :if ([ :len $Ours ] = 0) do={ :error "no container was installed; see /log"; }
+  :local Runs [ $TsAlive ];
+  :if ([ :len $Stranger ] > 0) do={
+    :if ($Runs) do={ $TsDrop ($Stranger->"id"); } else={
+      :local Clear true;
+      :foreach Id in=[ $TsMine ] do={ :set Clear ($Clear && [ $TsStop $Id ]); }
+      :if ($Ran && $Clear) do={ $TsRun ($Stranger->"id"); }
+      :error "the new container does not run, the old one is back; see /log";
+    }
+  }
+  :set TsAdopt;
+  :if ([ :len [ $TsMine ] ] = 0) do={ :error "no container was installed; see /log"; }
   :put "installed. If the node is new, log in with:";
   :put "  /container/shell [find where comment~\"^mikrotik-tailscale\"] cmd=\"tailscale up\"";
   :put "then: /system/script/run status-tailscale";

@@ -15,13 +15,21 @@
 # where to get an anonymous token. "" works it out for ghcr.io, docker.io and Gitea/Forgejo;
 # "none" is for a registry that asks for no token
 :global TsTokenUrl "";
+# how certificates of the registry are checked: "yes-without-crl", "yes" or "no"
+:global TsCertificate "yes-without-crl";
 
 # disk slot for image and state, such as "usb1" (ext4); "" is the internal flash
 :global TsDisk "";
 # folder on that disk; holds a/ and b/ (images, one in use) and state/ (the node's identity)
 :global TsFolder "tailscale";
+# folder of the node's identity if it is not state/ in the folder above; the container's path for it
+# stays /var/lib/tailscale
+:global TsState "";
+# where pulls unpack, if nothing is set in /container/config: "" takes RAM where there is enough, or
+# the disk; "none" leaves it
+:global TsTmpDir "";
 
-# network between router and container
+# network between router and container; the name of the interface must not begin with "tailscale"
 :global TsVeth "veth-tailscale";
 :global TsBridge "bridge-tailscale";
 :global TsGateway "172.31.200.1";
@@ -61,5 +69,6 @@
 # tailnet address of another node that is always there, such as "100.64.0.9": a new container must
 # reach it if the old one could. "" asks the container's own "tailscale status" (7.20 and newer)
 :global TsProbe "";
-# script to run when something needs you; it finds the text in the global TsAlarmText
+# script to run when something needs you; it finds the text in the global TsAlarmText. It runs with
+# the permissions of update-tailscale: ftp, read, write, policy, test
 :global TsAlarmScript "";

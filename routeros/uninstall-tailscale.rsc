@@ -4,20 +4,18 @@
 #
 # requires RouterOS, version=7.19
 #
-# Removes the container and everything else with the comment "mikrotik-tailscale". The node's
-# identity (folder state/) stays, so that a new installation is the same node; the settings stay.
-# For those too: ":global TsPurge true" before you run it.
+# Removes the container and what the installer made: what has the comment "mikrotik-tailscale". What
+# was there before and was only adopted stays and is named. The node's identity (its state folder)
+# and the settings stay too, so that a new installation is the same node; for those as well:
+# ":global TsPurge true" before you run it.
 # docs/USAGE.md#removal
 
 # one block: what /import reads line by line forgets its variables
 {
-:global TsVeth; :global TsBridge; :global TsBusy; :global TsPurge; :global TsSettings;
+:global TsVeth; :global TsBridge; :global TsBusy; :global TsPurge;
 
-# -- functions --------------------------------------------------------------------------------
-:global TsSay; :global TsVersion; :global TsField; :global TsRecord; :global TsLook;
-:global TsUntil; :global TsGone; :global TsDrop; :global TsAddText; :global TsPull;
-:global TsHealth; :global TsAlarm; :global TsStop; :global TsRun; :global TsRoot; :global TsAsk;
-:global TsConnected; :global TsLinked; :global TsAdopt; :global TsKeepText;
+# -- what every script begins with; it must be readable on a router without containers ----------
+:global TsSay; :global TsVersion; :global TsField; :global TsReady; :global TsLoad; :global TsAlarm;
 
 # log and print: level, text
 :set TsSay do={
@@ -58,276 +56,109 @@
   :return [ :pick $Rest 0 [ :find $Rest " " ] ];
 }
 
-# folder of image a or b, of the state ("state"): name
-:set TsRoot do={
-  :global TsDisk; :global TsFolder;
-  :local Path ($TsFolder . "/" . $1);
-  :if ([ :len $TsDisk ] > 0) do={ :set Path ($TsDisk . "/" . $Path); }
-  :return $Path;
-}
-
-# what is recorded in the configuration survives a power cut in one piece:
-# digest in use, digest found bad, number of tries, digest on trial, whether it must be connected
-:set TsRecord do={
-  :local Text ("digest=" . $1 . " bad=" . $2 . " tries=" . $3 . " trial=" . $4 . \
-    " need=" . $5);
-  :local Found [ /system/script/find where name="tailscale-state" ];
-  :if ([ :len $Found ] = 0) do={
-    /system/script/add name="tailscale-state" policy=read,write comment=$Text \
-      source="# data of update-tailscale: see the comment of this script";
-  } else={
-    :if ([ /system/script/get $Found comment ] != $Text) do={
-      /system/script/set $Found comment=$Text;
-    }
+# whether containers can be had here -> "" or what is missing
+:set TsReady do={
+  :global TsVersion; :global TsCount;
+  :if ([ $TsVersion ] < 71900) do={ :return "RouterOS 7.19 or newer is needed"; }
+  :local Found [ /system/package/find where name="container" ];
+  :local Row ({});
+  :if ([ :len $Found ] > 0) do={ :set Row [ /system/package/get ($Found->0) ]; }
+  :if ([ :len $Found ] = 0 || ($Row->"available") = true) do={
+    :return "the package container is not installed";
   }
-}
-
-# what is known of a container: id
-:set TsLook do={
-  :global TsField;
-  :local All [ /container/get $1 ];
-  :local State "busy";
-  :if (($All->"running") = true || ($All->"status") = "running") do={ :set State "running"; }
-  :if (($All->"stopped") = true || ($All->"status") = "stopped") do={ :set State "stopped"; }
-  :if ($State = "busy" && [ :typeof ($All->"status") ] = "nothing") do={
-    # not every version puts the flags into the whole record
-    :onerror Err in={
-      :if ([ /container/get $1 running ] = true) do={ :set State "running"; }
-      :if ([ /container/get $1 stopped ] = true) do={ :set State "stopped"; }
-    } do={ :set State "busy"; }
+  :if (($Row->"disabled") = true) do={
+    :return "the package container is disabled: /system/package/enable container, then restart";
   }
-  :return ({ "id"=$1; "state"=$State; "name"=($All->"name"); "boot"=($All->"start-on-boot"); \
-    "image"=([ :len ($All->"image-id") ] > 0 || [ :len ($All->"tag") ] > 0); \
-    "digest"=[ $TsField ($All->"comment") "digest" ] });
-}
-
-# wait for a state: id, state, seconds -> true if it came
-:set TsUntil do={
-  :global TsLook;
-  :local Left $3;
-  :while ($Left > 0 && ([ $TsLook $1 ]->"state") != $2) do={
-    :delay 2s;
-    :set Left ($Left - 2);
+  :local Mode [ /system/device-mode/get ];
+  :if (($Mode->"container") = false) do={
+    :return "device-mode forbids containers: /system/device-mode/update container=yes";
   }
-  :return ($Left > 0);
-}
-
-# wait until a container is really gone: id -> true if it is
-:set TsGone do={
-  :local Left 120;
-  :local Id $1;
-  :while ($Left > 0 && [ :len [ /container/find where .id=$Id ] ] > 0) do={
-    :delay 2s;
-    :set Left ($Left - 2);
-  }
-  :return ($Left > 0);
-}
-
-# stop a container and wait for it: id -> true if it is stopped
-:set TsStop do={
-  :global TsLook;
-  :local Left 60;
-  :local Asked false;
-  :local Now [ $TsLook $1 ];
-  # one that is just starting is stopped as soon as it runs; one that is stopping is waited for
-  :while ($Left > 0 && ($Now->"state") != "stopped") do={
-    :if (($Now->"state") = "running" && !$Asked) do={
-      /container/stop $1;
-      :set Asked true;
-    }
-    :delay 2s;
-    :set Left ($Left - 2);
-    :set Now [ $TsLook $1 ];
-  }
-  :return ($Left > 0);
-}
-
-# make a container the one that starts on boot and after a crash: id
-:set TsAdopt do={
-  :global TsKeepText;
-  :local Code [ :parse ("/container/set " . $1 . " start-on-boot=yes" . [ $TsKeepText ]) ];
-  $Code;
-}
-
-# start a container if it does not run, to be kept running: id -> true if it runs
-:set TsRun do={
-  :global TsLook; :global TsUntil; :global TsAdopt;
-  :local Left 60;
-  :local Now [ $TsLook $1 ];
-  :while ($Left > 0 && ($Now->"state") = "busy") do={
-    :delay 2s;
-    :set Left ($Left - 2);
-    :set Now [ $TsLook $1 ];
-  }
-  :if (($Now->"state") = "running") do={ :return true; }
-  :if (($Now->"boot") != true) do={ $TsAdopt $1; }
-  /container/start $1;
-  :return [ $TsUntil $1 "running" 60 ];
-}
-
-# remove a container and what its folder leaves: id
-:set TsDrop do={
-  :global TsLook; :global TsGone; :global TsStop;
-  :if (([ $TsLook $1 ]->"image")) do={ $TsStop $1; }
-  /container/remove $1;
-  :if ([ $TsGone $1 ] = false) do={ :error "a container does not go away"; }
-}
-
-# the arguments that keep a container running, as far as the version has them
-:set TsKeepText do={
-  :global TsVersion;
-  :local Version [ $TsVersion ];
-  :if ($Version >= 72300) do={ :return " restart-policy=on-failure restart-interval=10s"; }
-  :if ($Version >= 72000) do={ :return " auto-restart-interval=10s"; }
+  # the menu itself: a script that names a menu which is not there is not even read
+  :onerror Err in={
+    :local Text [ :parse ":global TsCount; :set TsCount [ :len [ /container/find ] ]" ];
+    $Text;
+  } do={ :return ("the commands of /container are not known here: " . $Err); }
   :return "";
 }
 
-# the text of /container/add: letter, image reference or file, digest, start on boot
-:set TsAddText do={
-  :global TsVersion; :global TsRoot; :global TsVeth; :global TsHostname; :global TsDns;
-  :global TsTmpfs; :global TsMemory; :global TsKeepText;
-  :local Host $TsHostname;
-  :if ([ :len $Host ] = 0) do={ :set Host [ /system/identity/get name ]; }
-  :local Text ("/container/add name=\"tailscale-" . $1 . "\" root-dir=\"" . [ $TsRoot $1 ] . "\"" . \
-    " interface=\"" . $TsVeth . "\" hostname=\"" . $Host . "\" logging=yes start-on-boot=" . $4 . \
-    " entrypoint=\"/usr/local/bin/entrypoint.sh\" cmd=\"--no-logs-no-support " . \
-    "--state=/var/lib/tailscale/tailscaled.state " . \
-    "--socket=/var/run/tailscale/tailscaled.sock " . \
-    "--statedir=/var/lib/tailscale\"" . \
-    " comment=\"mikrotik-tailscale digest=" . $3 . "\" " . $2);
-  :if ([ :len $TsDns ] > 0) do={ :set Text ($Text . " dns=\"" . $TsDns . "\""); }
-  # arguments that some versions do not know would make this whole script unreadable to them
-  :local Version [ $TsVersion ];
-  :if ($Version < 72000) do={ :set Text ($Text . " envlist=\"tailscale\""); }
-  :if ($Version >= 72000) do={ :set Text ($Text . " envlists=\"tailscale\" check-certificate=yes"); }
-  :if ($Version < 72100) do={ :set Text ($Text . " mounts=\"tailscale\""); }
-  :if ($Version >= 72100) do={ :set Text ($Text . " mountlists=\"tailscale\""); }
-  :if ($Version >= 72102 && $TsTmpfs != "0") do={
-    :set Text ($Text . " tmpfs=\"" . $TsTmpfs . "@/var/run/tailscale\"");
+# load the settings, or the functions of the library: name
+:set TsLoad do={
+  :local Name $1;
+  :local Found [ /system/script/find where name=$Name ];
+  :if ([ :len $Found ] != 1) do={ :error ("there is no script " . $Name); }
+  :onerror Err in={ /system/script/run $Name; } do={
+    # a script with more permissions than its caller is refused; its text is not
+    :local Text [ :parse [ /system/script/get ($Found->0) source ] ];
+    $Text;
   }
-  :if ($Version >= 72302) do={ :set Text ($Text . " ignore-remote-image-change=yes"); }
-  :if ($Version >= 72300) do={
-    :if ([ :len $TsMemory ] > 0) do={ :set Text ($Text . " memory-max=\"" . $TsMemory . "\""); }
-  }
-  # one that is only tried must not start again by itself while the old one is brought back
-  :if ($4 = "yes") do={ :set Text ($Text . [ $TsKeepText ]); }
-  :return $Text;
 }
 
-# add a container and wait until its image is on flash: letter, source, digest, boot -> id
-:set TsPull do={
-  :global TsAddText; :global TsLook; :global TsDrop; :global TsRoot; :global TsPullSeconds;
-  # what a removal that lost its power has left in the folder
-  :local Root [ $TsRoot $1 ];
-  :foreach File in=[ /file/find where name=$Root ] do={ /file/remove $File; }
-  :local Add [ :parse [ $TsAddText $1 $2 $3 $4 ] ];
-  $Add;
-  :local Wanted ("tailscale-" . $1);
-  :local Id [ /container/find where name=$Wanted ];
-  :if ([ :len $Id ] != 1) do={ :error "the new container is not there"; }
-  :set Id ($Id->0);
-  :local Left $TsPullSeconds;
-  :local Bare 0;
-  :local Now [ $TsLook $Id ];
-  # stopped without an image for a while: the pull failed, and nothing else will say so
-  :while ($Left > 0 && $Bare < 30 && (($Now->"state") != "stopped" || ($Now->"image") = false)) do={
-    :delay 5s;
-    :set Left ($Left - 5);
-    :set Now [ $TsLook $Id ];
-    :if (($Now->"state") = "stopped" && ($Now->"image") = false) do={ :set Bare ($Bare + 5); }
-  }
-  :if (($Now->"state") != "stopped" || ($Now->"image") = false) do={
-    $TsDrop $Id;
-    :error "the image could not be pulled";
-  }
-  :return $Id;
-}
-
-# what "tailscale status" says in a container: id -> text, "" where the version has no shell for it
-:set TsAsk do={
-  :global TsVersion; :global TsOutput;
-  :local Code;
-  :local Version [ $TsVersion ];
-  :local Limit "";
-  :if ($Version >= 72100) do={ :set Limit " timeout=20"; }
-  :if ($Version >= 72000) do={
-    :set Code [ :parse (":global TsOutput; :set TsOutput [ :tostr [ /container/shell " . $1 . \
-      " cmd=\"tailscale status\" as-value" . $Limit . " ] ]") ];
-  }
-  :set TsOutput "";
-  :if ([ :typeof $Code ] = "code") do={
-    :onerror Err in={ $Code; } do={ :set TsOutput ("no answer: " . $Err); }
-  }
-  :return $TsOutput;
-}
-
-# true if that text shows a connected node: text
-:set TsConnected do={
-  :return ($1 ~ "100\\.[0-9]+\\.[0-9]+\\.[0-9]+");
-}
-
-# true if the container is in the tailnet: id
-:set TsLinked do={
-  :global TsAsk; :global TsConnected; :global TsProbe;
-  # another node that answers says more than a status; RouterOS 7.19 has no other way
-  :if ([ :len $TsProbe ] > 0) do={ :return ([ /ping $TsProbe count=1 ] > 0); }
-  :return [ $TsConnected [ $TsAsk $1 ] ];
-}
-
-# watch a container: id, true if it must be connected -> "" or what is wrong
-:set TsHealth do={
-  :global TsLook; :global TsLinked;
-  :global TsAddress; :global TsPing; :global TsHealthSeconds;
-  :local Good 0;
-  :local Left ($TsHealthSeconds * 3);
-  :local Seen false;
-  :local Wrong "it does not run";
-  :while ($Left > 0 && $Good < $TsHealthSeconds) do={
-    :delay 5s;
-    :set Left ($Left - 5);
-    :set Wrong "";
-    :if (([ $TsLook $1 ]->"state") = "running") do={ :set Seen true; } else={
-      :set Wrong "it does not run";
-      # it ran and stopped again: no use to wait for more
-      :if ($Seen) do={ :set Left 0; }
-    }
-    :if ($Wrong = "" && $TsPing) do={
-      :if ([ /ping $TsAddress count=1 ] = 0) do={ :set Wrong "its address does not answer"; }
-    }
-    :if ($Wrong = "" && $2 = true) do={
-      :if ([ $TsLinked $1 ] = false) do={ :set Wrong "tailscale is not connected"; }
-    }
-    :if ($Wrong = "") do={ :set Good ($Good + 5); } else={ :set Good 0; }
-  }
-  :if ($Good >= $TsHealthSeconds) do={ :return ""; }
-  :return $Wrong;
-}
-
-# something needs a person: text
+# something needs a person: text, key. The same key calls once a day, and is logged every time
 :set TsAlarm do={
-  :global TsSay; :global TsAlarmScript; :global TsAlarmText;
-  :set TsAlarmText $1;
+  :global TsSay; :global TsAlarmScript; :global TsAlarmText; :global TsAlarmKey; :global TsAlarmAt;
+  :local Now [ /system/resource/get uptime ];
+  :local Key $2;
+  :if ([ :len $Key ] = 0) do={ :set Key $1; }
   $TsSay error $1;
-  :if ([ :len $TsAlarmScript ] > 0) do={
-    :onerror Err in={ /system/script/run $TsAlarmScript; } do={
-      $TsSay warning ("the alarm script failed: " . $Err);
+  :local Old ([ :typeof $TsAlarmAt ] = "time" && $TsAlarmKey = $Key);
+  :if ($Old) do={ :set Old (($Now - $TsAlarmAt) < 1d); }
+  :set TsAlarmText $1;
+  :if ($Old || [ :len $TsAlarmScript ] = 0) do={ :return ""; }
+  :set TsAlarmKey $Key;
+  :set TsAlarmAt $Now;
+  :onerror Err in={
+    :local Found [ /system/script/find where name=$TsAlarmScript ];
+    :if ([ :len $Found ] = 0) do={ :error "there is no such script"; }
+    :if ([ /system/script/get ($Found->0) dont-require-permissions ] = true) do={
+      /system/script/run $TsAlarmScript;
+    } else={
+      # a script with more permissions than its caller is refused, and that is the default: its
+      # text runs with those of this script
+      :local Text [ :parse [ /system/script/get ($Found->0) source ] ];
+      $Text;
     }
-  }
+  } do={ $TsSay warning ("the alarm script failed: " . $Err); }
 }
+:global TsRoot; :global TsMine; :global TsDrop; :global TsMounts; :global TsSet; :global TsText;
+
 :onerror Err in={
   # no run of the scheduler may start it again meanwhile
-  /system/scheduler/remove [ find where name="update-tailscale" ];
+  /system/scheduler/remove [ find where name="update-tailscale" comment="mikrotik-tailscale" ];
   :set TsBusy [ /system/resource/get uptime ];
-  :if ([ :len [ /system/script/find where name="settings-tailscale" ] ] > 0) do={
-    /system/script/run settings-tailscale;
+  $TsLoad "settings-tailscale";
+  :local Unfit [ $TsReady ];
+  :local State "";
+  :local Ours false;
+  :if ([ :len $Unfit ] > 0) do={ :put ("containers are left alone: " . $Unfit); } else={
+    $TsLoad "library-tailscale";
+    :local Count 0;
+    :foreach Id in=[ $TsMine ] do={
+      $TsDrop $Id;
+      :set Count ($Count + 1);
+    }
+    :put ("containers removed: " . $Count);
+    :set State [ $TsRoot "state" ];
+    :foreach Key,Row in=[ $TsMounts ] do={
+      :if (($Row->"list") = "tailscale" && ($Row->"dst") = "/var/lib/tailscale") do={
+        # older installations made it without a comment
+        :set Ours (($Row->"comment") = "mikrotik-tailscale" || ($Row->"src") = $State);
+        :set State ($Row->"src");
+        :if ($Ours) do={
+          :set TsText [ :parse ("/container/mounts/remove " . ($Row->"id")) ];
+          $TsText;
+        } else={ :put "kept: the mount list tailscale, which was here before"; }
+      }
+    }
+    :set TsText [ :parse ("/container/envs/remove [ find where comment=\"mikrotik-tailscale\" ]") ];
+    $TsText;
+    :if ([ $TsSet "tmpdir" ] = "tailscale-tmp") do={
+      :set TsText [ :parse "/container/config/set tmpdir=\"\"" ];
+      $TsText;
+    }
   }
-
-  :local Count 0;
-  :foreach Id in=[ /container/find where comment~"^mikrotik-tailscale " ] do={
-    $TsDrop $Id;
-    :set Count ($Count + 1);
+  :foreach Id in=[ /disk/find where slot="tailscale-tmp" comment="mikrotik-tailscale" ] do={
+    /disk/remove $Id;
   }
-  :put ("containers removed: " . $Count);
 
   /ip/dns/static/remove [ find where comment="mikrotik-tailscale" ];
   /ip/route/remove [ find where comment="mikrotik-tailscale" ];
@@ -340,18 +171,37 @@
   /interface/veth/remove [ find where comment="mikrotik-tailscale" ];
   :put "network removed";
 
-  :local State [ $TsRoot "state" ];
-  /container/mounts/remove [ find where dst="/var/lib/tailscale" src~($State . "\$") ];
-  /container/envs/remove [ find where key="TS_LOG_VERBOSITY" ];
   /system/script/remove [ find where name="tailscale-state" ];
   :if ($TsPurge = true) do={
-    :foreach File in=[ /file/find where name~("^" . $State) ] do={ /file/remove $File; }
+    :if ($Ours) do={
+      # the folder and what is in it, not what only begins like it
+      :foreach File in=[ /file/find ] do={
+        :local Name [ :tostr [ /file/get $File name ] ];
+        :if ([ :pick ($Name . "/") 0 ([ :len $State ] + 1) ] = ($State . "/")) do={
+          # one goes with the folder that it is in
+          :onerror Gone in={ /file/remove $File; } do={ :set Name $Gone; }
+        }
+      }
+    } else={
+      :if ([ :len $State ] > 0) do={ :put ("kept: " . $State . ", which was here before"); }
+    }
     /system/script/remove [ find where name="settings-tailscale" ];
-    :put "identity and settings removed: take the node out of your tailnet's machine list too";
+    :put "settings removed: take the node out of your tailnet's machine list too";
   } else={
     :put ("kept: the node's identity in " . $State . " and the script settings-tailscale");
   }
+  :foreach Id in=[ /system/scheduler/find where name="update-tailscale" ] do={
+    /system/scheduler/set $Id disabled=yes;
+    :put "kept, but disabled: the schedule update-tailscale, which was here before";
+  }
+  :foreach Id in=[ /interface/veth/find where name=$TsVeth ] do={
+    :put ("kept: interface " . $TsVeth . ", which was here before");
+  }
+  :foreach Id in=[ /ip/route/find where dst-address=100.64.0.0/10 ] do={
+    :put "kept: the route to 100.64.0.0/10, which was here before";
+  }
   /system/script/remove [ find where name="update-tailscale" ];
+  /system/script/remove [ find where name="library-tailscale" ];
   /system/script/remove [ find where name="status-tailscale" ];
   /system/script/remove [ find where name="install-tailscale" ];
   :set TsBusy;

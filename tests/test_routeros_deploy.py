@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from build.router import deploy
-from build.router import plan as planning
+from build.router import deploy, planning, state
 from build.router import render as renderer
 from build.router.restapi import Client, DeployError, offer
 from tests.routeros import bed as beds
@@ -37,7 +36,7 @@ class Desk:
     told: list[str]
 
     def plan(self, wanted: planning.Wanted) -> planning.Plan:
-        return planning.plan(planning.read(self.client), wanted)
+        return planning.plan(state.read(self.client), wanted)
 
     def apply(self, wanted: planning.Wanted) -> planning.Plan:
         steps = self.plan(wanted)
@@ -169,27 +168,27 @@ def test_problems_are_all_named_before_anything_is_done(
 ) -> None:
     made = bare()
     with desk(made) as at:
-        state, goal = planning.read(at.client), wanted(tmp_path, made)
+        found, goal = state.read(at.client), wanted(tmp_path, made)
         if problem == "old":
-            state = replace(state, version=(7, 18, 2))
+            found = replace(found, version=(7, 18, 2))
         elif problem == "mode":
-            state = replace(state, modes={**state.modes, "fetch": False})
+            found = replace(found, modes={**found.modes, "fetch": False})
         elif problem == "package":
-            state = replace(state, packages=frozenset())
+            found = replace(found, packages=frozenset())
         elif problem == "disk":
             goal = replace(goal, disk="usb9")
         elif problem == "architecture":
             goal = replace(goal, architecture="armv7")
         elif problem == "cpu":
-            state = replace(state, architecture="arm", firmware="en7562ct")
+            found = replace(found, architecture="arm", firmware="en7562ct")
             goal = replace(goal, architecture="armv7")
         elif problem == "space":
-            state = replace(state, free=1000)
+            found = replace(found, free=1000)
         elif problem == "file":
             goal = replace(goal, image=tmp_path / "nope.tar")
         elif problem == "digest":
             goal = replace(goal, digest="latest")
-        steps = planning.plan(state, goal)
+        steps = planning.plan(found, goal)
         assert steps.actions == ()
         assert any(message in line for line in steps.lines()), steps.lines()
         with pytest.raises(DeployError, match=message):
@@ -202,9 +201,9 @@ def test_problems_are_all_named_before_anything_is_done(
 def test_a_wrong_password_and_a_silent_router_are_told_apart() -> None:
     made = bare()
     with serve(Rest(made.router)) as address, pytest.raises(DeployError, match="user or password"):
-        planning.read(Client(address, "admin", "wrong"))
+        state.read(Client(address, "admin", "wrong"))
     with pytest.raises(DeployError, match="no answer"):
-        planning.read(Client(address, "admin", "secret"))
+        state.read(Client(address, "admin", "secret"))
 
 
 def test_a_tar_that_arrives_cut_is_not_used(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from build.config.pins import pin
 from build.core.paths import DATA
 from build.router import render
 from tests.routeros import bed
 from tests.routeros.goldens import ROOT
 from tests.routeros.lang import ParseError, parse
+from tests.routeros.lang.schema import Schema
 from tests.routeros.model import facts, versions
 
 TARGETS = [None, *versions()]
@@ -42,10 +44,10 @@ def test_a_script_for_one_version_parses_there(name: str, version: str) -> None:
     assert parse(bed.script(name, version), facts.schema(version)).warnings == ()
 
 
-def test_a_script_for_one_version_can_be_unreadable_to_another() -> None:
-    """Negative control, and the reason why the universal script keeps newer words in :parse."""
+def test_the_parser_refuses_what_another_version_knows() -> None:
+    """Negative control, and the reason why the scripts keep newer words in :parse."""
     with pytest.raises(ParseError):
-        parse(bed.script("install-tailscale", "7.20"), facts.schema("7.24"))
+        parse("/container/mounts/add name=x src=a dst=b", facts.schema("7.24"))
 
 
 def test_a_script_for_one_version_refuses_another() -> None:
@@ -140,3 +142,55 @@ def test_what_the_scripts_start_is_what_the_image_starts() -> None:
     values = render.Values()
     assert [values.entrypoint] == image["entrypoint"]
     assert values.cmd.split() == image["cmd"]
+
+
+def without_containers(version: str) -> Schema:
+    """What a router without the package container can read."""
+    return facts.schema(version, frozenset({"container"}))
+
+
+@pytest.mark.parametrize("name", sorted(set(render.SCRIPTS) - {"library-tailscale"}))
+def test_scripts_are_readable_where_there_are_no_containers(name: str) -> None:
+    """A script is read whole before it runs: one that names a missing menu says nothing at all."""
+    for version in versions():
+        assert parse(bed.script(name), without_containers(version)).warnings == ()
+
+
+def test_the_library_is_not() -> None:
+    """Negative control."""
+    with pytest.raises(ParseError):
+        parse(bed.script("library-tailscale"), without_containers("7.24"))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        'x"$(y)',
+        'ghcr.io/a"; /system/reboot; "',
+        "no-path",
+        "ghcr.io/a b",
+        "ghcr.io/a:tag",
+        "",
+        "é/a",
+    ],
+)
+def test_an_image_that_is_none_is_refused(image: str) -> None:
+    with pytest.raises(render.TemplateError, match="is no image"):
+        render.Values(image=image)
+
+
+@pytest.mark.parametrize("tag", ['a"b', "a b", "$x", "-a"])
+def test_a_tag_that_is_none_is_refused(tag: str) -> None:
+    with pytest.raises(render.TemplateError, match="is no tag"):
+        render.Values(tag=tag)
+
+
+@pytest.mark.parametrize("text", ['a"b', "$x", "[/system/reboot]", "back\\slash", "$(1+1)", "a?b"])
+def test_what_is_quoted_is_data(text: str) -> None:
+    made = bed.empty()
+    made.router.run(f':put "{render.quoted(text)}"')
+    assert made.router.printed == [text]
+
+
+def test_the_release_is_that_of_the_pins() -> None:
+    assert render.Values().release == f"v{pin('tailscale').version}-mt.1"

@@ -138,10 +138,9 @@ def test_install_refuses_a_folder_in_ram() -> None:
     made.router.storage.put("flash", 0, "disk")
     made.router.run("/import install-tailscale.rsc")
     assert "only flash/ survives" in errors(made)[-1]
-    made.router.run(
-        '/system/script/set [find where name="settings-tailscale"] source=([/system'
-        '/script/get [find where name="settings-tailscale"] source] . '
-        '":global TsFolder flash/tailscale")'
+    made.router.upload(
+        "settings-tailscale.rsc",
+        beds.script("settings-tailscale").replace('"tailscale";', '"flash/tailscale";'),
     )
     made.router.run("/import install-tailscale.rsc")
     made.router.advance(3600)

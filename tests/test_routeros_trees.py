@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from build.router import deploy, render
-from build.router import plan as planning
+from build.router import deploy, planning, render, state
 from build.router.restapi import Client, offer
 from tests.routeros import bed as beds
 from tests.routeros import trees
@@ -118,7 +117,7 @@ def test_every_rest_call_is_known(release: str, tmp_path: Path) -> None:
     with serve(rest) as address:
         client = Client(address, "admin", "secret")
         goal = wanted(tmp_path, made)
-        steps = planning.plan(planning.read(client), goal)
+        steps = planning.plan(state.read(client), goal)
         deploy.apply(
             client,
             steps,

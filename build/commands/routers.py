@@ -14,8 +14,7 @@ from build.image import dist
 from build.pipeline import order
 from build.registry.repository import parse_repository
 from build.router import deploy as deployment
-from build.router import plan as planning
-from build.router import render, restapi
+from build.router import planning, render, restapi, state
 from build.views import report
 
 
@@ -124,7 +123,7 @@ def deploy(
         arch = target.name
     client = restapi.Client(host, user, password, ca)
     wanted = planning.Wanted(scripts, image, arch, digest_, disk)
-    steps = planning.plan(planning.read(client), wanted)
+    steps = planning.plan(state.read(client), wanted)
     if json:
         report.print_json(
             {"actions": [row.text for row in steps.actions], "problems": list(steps.problems)}

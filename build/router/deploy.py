@@ -1,8 +1,8 @@
 """Installs or updates a router over its REST interface: read, plan, show, and only then apply.
 
-The work on the router is done by the scripts under ``routeros/``; this module checks, stores
-them, hands over the image and watches. So an installation from a computer takes the same tried
-way, with the same way back, as the router's own updates.
+The work on the router is done by the scripts under ``routeros/``; this module stores them, hands
+over the image and watches. So an installation from a computer takes the same tried way, with the
+same way back, as the router's own updates.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from build.core import digest
-from build.router.plan import Plan, Wanted, noted, read
+from build.router.planning import Plan, Wanted
 from build.router.restapi import Client, DeployError
+from build.router.state import OWN, noted, read
 
 
 class Offer(Protocol):
@@ -51,15 +52,10 @@ def apply(
             client.call(
                 "PUT",
                 "system/script",
-                {
-                    "name": action.name,
-                    "policy": "read,write,policy,test",
-                    "comment": "mikrotik-tailscale",
-                    **action.payload,
-                },
+                {"name": action.name, "comment": OWN, **action.payload},
             )
         elif action.kind == "set":
-            client.call("PATCH", f"system/script/{action.name}", action.payload)
+            client.call("PATCH", action.name, action.payload)
         elif action.kind == "fetch":
             _fetch(client, action.name, wanted, offered)
         elif action.kind == "local":
@@ -118,7 +114,7 @@ def _wait(
 
 
 def _state(row: Mapping[str, str]) -> str:
-    for name in ("running", "stopped", "starting", "stopping", "deleting"):
+    for name in ("running", "healthy", "unhealthy", "stopped", "starting", "stopping", "deleting"):
         if row.get(name) == "true":
             return name
     return row.get("status", "downloading or extracting")

@@ -15,19 +15,27 @@ router for its version while they run. A script for one version is shorter and r
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from build.config.pins import pin
 from build.core.errors import UserError
 
 SCRIPTS = (
     "settings-tailscale",
+    "library-tailscale",
     "update-tailscale",
     "install-tailscale",
     "uninstall-tailscale",
     "status-tailscale",
 )
+# what the scripts do needs these permissions; a script with more of them than its caller is refused
+POLICY = "ftp,read,write,policy,test"
+# those that only look: anybody who may run scripts may run them
+LOOKING = ("status-tailscale",)
+POLICIES = dict.fromkeys(SCRIPTS, POLICY) | dict.fromkeys(LOOKING, "read,write,test")
 MINIMUM = "7.19"
+# the newest release whose commands are known (tests/routeros/model/trees.json)
 NEWEST = "7.24"
 # a script's source can be edited on the router up to this many characters (manual, scripting)
 LIMIT = 30_000
@@ -41,17 +49,18 @@ class TemplateError(UserError):
 
 @dataclass(frozen=True)
 class Values:
-    """What the templates are filled with.
+    """What the templates are filled with. Raises TemplateError for an image or tag that is none.
 
-    image: host/path without a tag. tag: what routers follow. release: the tag that these scripts
-    were released with. year: a clock that shows an earlier year is not set. entrypoint, cmd: what
-    the container runs, said outright because RouterOS 7.22 loses the image's own
-    (docs/USAGE.md); they must agree with build/data/rootfs.toml.
+    image: host/path without a tag, always with the host. tag: what routers follow. release: the
+    tag that these scripts were released with: the first one of the pinned Tailscale. year: a clock
+    that shows an earlier year is not set. entrypoint, cmd: what the container runs, said outright
+    because RouterOS 7.22 loses the image's own (docs/USAGE.md); they must agree with
+    build/data/rootfs.toml.
     """
 
     image: str = "ghcr.io/OWNER/mikrotik-tailscale"
     tag: str = "stable"
-    release: str = "v1.102.5-mt.1"
+    release: str = field(default_factory=lambda: f"v{pin('tailscale').version}-mt.1")
     year: int = 2026
     entrypoint: str = "/usr/local/bin/entrypoint.sh"
     cmd: str = (
@@ -59,6 +68,26 @@ class Values:
         "--socket=/var/run/tailscale/tailscaled.sock --statedir=/var/lib/tailscale"
     )
     tmpfs: str = "/var/run/tailscale"
+
+    def __post_init__(self) -> None:
+        """Refuse what would not be an address or a tag on the router."""
+        host, path = r"[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?", r"[A-Za-z0-9._-]+"
+        if not re.fullmatch(rf"{host}(/{path})+", self.image):
+            raise TemplateError(
+                f"{self.image!r} is no image",
+                why="it reads HOST/PATH, without a tag or digest",
+                cure="write it as ghcr.io/you/mikrotik-tailscale",
+            )
+        if not re.fullmatch(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?", self.tag):
+            raise TemplateError(f"{self.tag!r} is no tag")
+
+
+def quoted(text: str) -> str:
+    """A text as data between the quotes of a script: nothing in it is code.
+
+    Source: the manual's scripting, escapes of a string.
+    """
+    return re.sub(r'(["\\$?])', r"\\\1", text)
 
 
 Version = tuple[int, int, int]
@@ -154,14 +183,18 @@ def render(
     numbers = supported(version) if version is not None else None
     chosen = values or Values()
     known = {
-        "IMAGE": chosen.image,
-        "TAG": chosen.tag,
+        "IMAGE": quoted(chosen.image),
+        "TAG": quoted(chosen.tag),
+        "POLICY": POLICY,
+        "LOOKING": POLICIES[LOOKING[0]],
         "RELEASE": chosen.release,
         "YEAR": str(chosen.year),
         "ENTRYPOINT": chosen.entrypoint,
         "CMD": _wrapped(chosen.cmd),
         "TMPFS": chosen.tmpfs,
         "MINIMUM": version or MINIMUM,
+        "NEWEST": NEWEST,
+        "KNOWN": str(_number(parse_version(NEWEST)) // 100),
         "RENDERED": f"{version}" if version else f"{MINIMUM} and newer",
         "FROM": str(_number(numbers)) if numbers else "",
         "TO": str(_number((numbers[0], numbers[1], 99))) if numbers else "",

@@ -12,17 +12,25 @@
 :global TsImage; :global TsTag; :global TsDisk; :global TsAddress; :global TsMagicDns;
 :global TsAlarmText; :global TsChecked; :global TsPing;
 
-#@ include common
+#@ include head
+:global TsLook; :global TsMine; :global TsAsk; :global TsConnected;
+
 :onerror Err in={
+  :local Unfit [ $TsReady ];
+  :if ([ :len $Unfit ] > 0) do={ :error $Unfit; }
   :if ([ :len [ /system/script/find where name="settings-tailscale" ] ] = 0) do={
     :error "not installed: there is no script settings-tailscale";
   }
-  /system/script/run settings-tailscale;
+  $TsLoad "settings-tailscale";
+  $TsLoad "library-tailscale";
   :local Todo ({});
   :local Res [ /system/resource/get ];
   :put ("router      RouterOS " . ($Res->"version") . ", " . ($Res->"architecture-name") . ", " . \
     (($Res->"free-memory") / 1048576) . " MiB memory free");
   :put ("scripts     {{RELEASE}}");
+  :if ([ $TsVersion ] > {{KNOWN}}99) do={
+    :put "            this RouterOS is newer than the scripts know, it is treated as {{NEWEST}}";
+  }
   :put ("follows     " . $TsImage . ":" . $TsTag);
 
   # what is on flash
@@ -38,7 +46,7 @@
 
   # the containers
   :local Active "";
-  :local Ours [ /container/find where comment~"^mikrotik-tailscale " ];
+  :local Ours [ $TsMine ];
   :foreach Id in=$Ours do={
     :local Now [ $TsLook $Id ];
     :local Text ("container   " . ($Now->"name") . " " . ($Now->"state") . ", " . \
@@ -64,8 +72,10 @@
     :local Said [ $TsAsk $Active ];
     :if ([ :len $Said ] > 0) do={
       :if ([ $TsConnected $Said ]) do={ :put "tailscale   connected"; } else={
-        :put ("tailscale   not connected: " . [ :pick $Said 0 90 ]);
-        :set Todo ($Todo, "docs/USAGE.md#authentication");
+        :if ($Said ~ "permission") do={ :put "tailscale   you may not ask it"; } else={
+          :put ("tailscale   not connected: " . [ :pick $Said 0 90 ]);
+          :set Todo ($Todo, "docs/USAGE.md#authentication");
+        }
       }
     }
   } else={

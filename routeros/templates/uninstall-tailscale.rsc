@@ -4,30 +4,57 @@
 #
 # requires RouterOS, version={{MINIMUM}}
 #
-# Removes the container and everything else with the comment "mikrotik-tailscale". The node's
-# identity (folder state/) stays, so that a new installation is the same node; the settings stay.
-# For those too: ":global TsPurge true" before you run it.
+# Removes the container and what the installer made: what has the comment "mikrotik-tailscale". What
+# was there before and was only adopted stays and is named. The node's identity (its state folder)
+# and the settings stay too, so that a new installation is the same node; for those as well:
+# ":global TsPurge true" before you run it.
 # docs/USAGE.md#removal
 
 # one block: what /import reads line by line forgets its variables
 {
-:global TsVeth; :global TsBridge; :global TsBusy; :global TsPurge; :global TsSettings;
+:global TsVeth; :global TsBridge; :global TsBusy; :global TsPurge;
 
-#@ include common
+#@ include head
+:global TsRoot; :global TsMine; :global TsDrop; :global TsMounts; :global TsSet; :global TsText;
+
 :onerror Err in={
   # no run of the scheduler may start it again meanwhile
-  /system/scheduler/remove [ find where name="update-tailscale" ];
+  /system/scheduler/remove [ find where name="update-tailscale" comment="mikrotik-tailscale" ];
   :set TsBusy [ /system/resource/get uptime ];
-  :if ([ :len [ /system/script/find where name="settings-tailscale" ] ] > 0) do={
-    /system/script/run settings-tailscale;
+  $TsLoad "settings-tailscale";
+  :local Unfit [ $TsReady ];
+  :local State "";
+  :local Ours false;
+  :if ([ :len $Unfit ] > 0) do={ :put ("containers are left alone: " . $Unfit); } else={
+    $TsLoad "library-tailscale";
+    :local Count 0;
+    :foreach Id in=[ $TsMine ] do={
+      $TsDrop $Id;
+      :set Count ($Count + 1);
+    }
+    :put ("containers removed: " . $Count);
+    :set State [ $TsRoot "state" ];
+    :foreach Key,Row in=[ $TsMounts ] do={
+      :if (($Row->"list") = "tailscale" && ($Row->"dst") = "/var/lib/tailscale") do={
+        # older installations made it without a comment
+        :set Ours (($Row->"comment") = "mikrotik-tailscale" || ($Row->"src") = $State);
+        :set State ($Row->"src");
+        :if ($Ours) do={
+          :set TsText [ :parse ("/container/mounts/remove " . ($Row->"id")) ];
+          $TsText;
+        } else={ :put "kept: the mount list tailscale, which was here before"; }
+      }
+    }
+    :set TsText [ :parse ("/container/envs/remove [ find where comment=\"mikrotik-tailscale\" ]") ];
+    $TsText;
+    :if ([ $TsSet "tmpdir" ] = "tailscale-tmp") do={
+      :set TsText [ :parse "/container/config/set tmpdir=\"\"" ];
+      $TsText;
+    }
   }
-
-  :local Count 0;
-  :foreach Id in=[ /container/find where comment~"^mikrotik-tailscale " ] do={
-    $TsDrop $Id;
-    :set Count ($Count + 1);
+  :foreach Id in=[ /disk/find where slot="tailscale-tmp" comment="mikrotik-tailscale" ] do={
+    /disk/remove $Id;
   }
-  :put ("containers removed: " . $Count);
 
   /ip/dns/static/remove [ find where comment="mikrotik-tailscale" ];
   /ip/route/remove [ find where comment="mikrotik-tailscale" ];
@@ -40,18 +67,37 @@
   /interface/veth/remove [ find where comment="mikrotik-tailscale" ];
   :put "network removed";
 
-  :local State [ $TsRoot "state" ];
-  /container/mounts/remove [ find where dst="/var/lib/tailscale" src~($State . "\$") ];
-  /container/envs/remove [ find where key="TS_LOG_VERBOSITY" ];
   /system/script/remove [ find where name="tailscale-state" ];
   :if ($TsPurge = true) do={
-    :foreach File in=[ /file/find where name~("^" . $State) ] do={ /file/remove $File; }
+    :if ($Ours) do={
+      # the folder and what is in it, not what only begins like it
+      :foreach File in=[ /file/find ] do={
+        :local Name [ :tostr [ /file/get $File name ] ];
+        :if ([ :pick ($Name . "/") 0 ([ :len $State ] + 1) ] = ($State . "/")) do={
+          # one goes with the folder that it is in
+          :onerror Gone in={ /file/remove $File; } do={ :set Name $Gone; }
+        }
+      }
+    } else={
+      :if ([ :len $State ] > 0) do={ :put ("kept: " . $State . ", which was here before"); }
+    }
     /system/script/remove [ find where name="settings-tailscale" ];
-    :put "identity and settings removed: take the node out of your tailnet's machine list too";
+    :put "settings removed: take the node out of your tailnet's machine list too";
   } else={
     :put ("kept: the node's identity in " . $State . " and the script settings-tailscale");
   }
+  :foreach Id in=[ /system/scheduler/find where name="update-tailscale" ] do={
+    /system/scheduler/set $Id disabled=yes;
+    :put "kept, but disabled: the schedule update-tailscale, which was here before";
+  }
+  :foreach Id in=[ /interface/veth/find where name=$TsVeth ] do={
+    :put ("kept: interface " . $TsVeth . ", which was here before");
+  }
+  :foreach Id in=[ /ip/route/find where dst-address=100.64.0.0/10 ] do={
+    :put "kept: the route to 100.64.0.0/10, which was here before";
+  }
   /system/script/remove [ find where name="update-tailscale" ];
+  /system/script/remove [ find where name="library-tailscale" ];
   /system/script/remove [ find where name="status-tailscale" ];
   /system/script/remove [ find where name="install-tailscale" ];
   :set TsBusy;

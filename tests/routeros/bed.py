@@ -103,7 +103,11 @@ def empty(
 ) -> Bed:
     """A router with our files uploaded and nothing installed."""
     registry = registry or Registry(host=HOST, style="/v2/token")
-    router = Router(version, registries=[registry], flash=flash_mib << 20, transport=transport)
+    # small flash comes with little RAM: no disk in RAM for pulls there
+    ram = (512 if flash_mib > 16 else 128) << 20
+    router = Router(
+        version, registries=[registry], flash=flash_mib << 20, transport=transport, ram=ram
+    )
     bed = Bed(router, registry)
     if image is not None:
         bed.publish(image)

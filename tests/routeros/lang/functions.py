@@ -20,6 +20,7 @@ from tests.routeros.lang.values import (
     Prefix,
     Value,
     length,
+    literal,
     parse_time,
     to_address,
     to_num,
@@ -184,12 +185,25 @@ def to_json(value: Value) -> Any:
     return value if isinstance(value, (bool, int)) else to_str(value)
 
 
+def converted(value: Value, plain: bool) -> Value:
+    """Texts of a document that look like numbers, times or addresses become them, unless plain."""
+    if plain:
+        return value
+    if isinstance(value, Array):
+        return Array(
+            [converted(item, plain) for item in value.items],
+            {key: converted(item, plain) for key, item in value.keyed.items()},
+        )
+    return literal(value) if isinstance(value, str) else value
+
+
 def deserialize(args: Args) -> Value:
     """``:deserialize value from=json``."""
     if to_str(args["from"]) != "json":
         raise RuntimeFault("only json is modelled")
     try:
-        return from_json(json.loads(to_str(args.get("value", ""))))
+        plain = "json.no-string-conversion" in to_str(args.get("options", ""))
+        return converted(from_json(json.loads(to_str(args.get("value", "")))), plain)
     except ValueError:
         raise RuntimeFault("failed to parse JSON value") from None
 

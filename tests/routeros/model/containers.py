@@ -19,7 +19,7 @@ from tests.routeros.model.tables import Item, Table
 
 READY = 4  # seconds after the start until tailscaled answers
 STATE = "/var/lib/tailscale"
-FLAGS = ("stopped", "starting", "running", "stopping", "deleting")
+FLAGS = ("stopped", "starting", "running", "stopping", "deleting", "healthy", "unhealthy")
 
 
 @dataclass
@@ -27,12 +27,14 @@ class Life:
     """What is true of a container besides its configuration.
 
     state: downloading, stopped, failed, starting, running, stopping, deleting.
+    stuck: it never comes to the end of stopping, unless it is killed.
     epoch counts state changes, so that an event planned for an old state does nothing.
     """
 
     state: str = "downloading"
     image: Image | None = None
     extracted: int = 0
+    stuck: bool = False
     started: int = 0
     epoch: int = 0
 
@@ -47,7 +49,7 @@ class Containers(Table):
         behaviour: Behaviour,
         seconds: Seconds,
         registries: list[Registry],
-        log: Callable[[str, str], None],
+        log: Callable[[str, str, str], None],
     ) -> None:
         super().__init__(unique=("name", "root-dir"))
         self.clock = clock
@@ -61,7 +63,9 @@ class Containers(Table):
         self.allowed: Callable[[], bool] = lambda: True
         self.resolvable: Callable[[Item], bool] = lambda item: True
         self.state_source: Callable[[Item], str | None] = lambda item: None
-        self.memory = 0
+        self.tmpdir: Callable[[], str] = str
+        self.trouble = "no such image"
+        self.refused: dict[str, str] = {}
         self.history: list[str] = []
         storage.busy = self.busy
 
@@ -88,6 +92,12 @@ class Containers(Table):
             )
             for state in ("starting", "running", "stopping", "deleting"):
                 view[state] = life.state == state
+        if self.behaviour.tag_before_image and "remote-image" in self.items[key]:
+            view["tag"] = self.items[key]["remote-image"]
+        if self.behaviour.health_flags and life.state == "running" and life.image is not None:
+            view["running"] = False
+            view["healthy"] = life.image.behaviour == "good"
+            view["unhealthy"] = not view["healthy"]
         if image is not None and life.state != "downloading":
             view.update(
                 {
@@ -125,6 +135,9 @@ class Containers(Table):
             raise RuntimeFault("failure: file not found")
         if "file" not in values and "remote-image" not in values:
             raise RuntimeFault("failure: no image specified")
+        for name, problem in self.refused.items():
+            if name in values:
+                raise RuntimeFault(f"failure: {problem}")
         key = self.add(values)
         self.lives[key] = Life()
         self._plan(key, self.seconds.download, self._downloaded)
@@ -160,12 +173,23 @@ class Containers(Table):
     def _downloaded(self, key: str) -> None:
         image = self._wanted(key)
         if image is None:
-            self.log("error", f"download/extract failed for {self.root(key)}")
+            self.log(
+                "error",
+                f"download/extract failed for {self.root(key)}: {self.trouble}",
+                "container",
+            )
             self._enter(key, "failed")
             return
         slot = self.storage.slot(self.root(key))
-        if self.storage.free(slot) < image.size + image.transfer:
-            self.log("error", "not enough space")
+        transfer = image.transfer
+        temporary = self.storage.slot(self.tmpdir() or self.root(key))
+        if temporary != slot:
+            full = self.storage.free(temporary) < transfer
+            transfer = 0
+        else:
+            full = False
+        if full or self.storage.free(slot) < image.size + transfer:
+            self.log("error", "not enough space", "container")
             self._enter(key, "failed")
             return
         self.storage.put(self.root(key), image.size, "container store", slow=True)
@@ -196,10 +220,12 @@ class Containers(Table):
             raise RuntimeFault("failure: no image")
         item = self.items[key]
         if self.behaviour.lost_command and not (item.get("cmd") or item.get("entrypoint")):
-            self.log("error", "start failed: no command specified, set cmd or entrypoint")
+            self.log(
+                "error", "start failed: no command specified, set cmd or entrypoint", "container"
+            )
             return
         if not self.resolvable(item):
-            self.log("error", "start failed: no dns")
+            self.log("error", "start failed: no dns", "container")
             return
         if self.behaviour.shared_veth_refused and any(
             other != key
@@ -213,6 +239,10 @@ class Containers(Table):
 
     def _running(self, key: str) -> None:
         life = self.lives[key]
+        if life.image is not None and life.image.behaviour == "dead":
+            self.log("error", f"{self.root(key)} does not start", "container")
+            self._enter(key, "stopped")
+            return
         self._enter(key, "running")
         life.started = self.clock.now
         self._touch_state(key)
@@ -220,7 +250,7 @@ class Containers(Table):
             self._plan(key, 3, self._crashed)
 
     def _crashed(self, key: str) -> None:
-        self.log("error", f"{self.root(key)} exited")
+        self.log("error", f"{self.root(key)} exited", "container")
         self._enter(key, "stopped")
         item = self.items[key]
         if to_str(item.get("restart-policy", "no")) != "no" or "auto-restart-interval" in item:
@@ -246,16 +276,23 @@ class Containers(Table):
             try:
                 self.storage.put(path, 4096, contents=f"node-{self.clock.now // NS}")
             except RuntimeFault as fault:
-                self.log("error", fault.message)
+                self.log("error", fault.message, "container")
 
     def do_stop(self, call: CommandCall) -> Value:
         for key in self.resolve(call.args.get("numbers", call.args.get("number", NIL))):
             life = self.lives[key]
             if life.state in ("running", "starting"):
                 self._enter(key, "stopping")
-                self._plan(key, self.seconds.stop, lambda key: self._enter(key, "stopped"))
+                if not life.stuck:
+                    self._plan(key, self.seconds.stop, lambda key: self._enter(key, "stopped"))
             elif life.state != "stopped":
                 raise RuntimeFault(f"failure: container is {life.state}")
+        return NOTHING
+
+    def do_kill(self, call: CommandCall) -> Value:
+        for key in self.resolve(call.args.get("number", NIL)):
+            self.lives[key].stuck = False
+            self._plan(key, 1, lambda key: self._enter(key, "stopped"))
         return NOTHING
 
     # -- changing and removing --------------------------------------------------------------
@@ -368,4 +405,4 @@ class Containers(Table):
                 try:
                     self.start(key)
                 except RuntimeFault as fault:
-                    self.log("error", fault.message)
+                    self.log("error", fault.message, "container")

@@ -93,6 +93,10 @@ class Behaviour:
     status_property: bool
     flags_apart: bool
     slashed_paths: bool
+    ampersand_refused: bool
+    files_need_ftp: bool
+    tag_before_image: bool
+    health_flags: bool
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from tests.routeros.lang.errors import RuntimeFault
 from tests.routeros.lang.host import CommandCall
 from tests.routeros.lang.values import NOTHING, Array, Duration, Value, length, to_str
+from tests.routeros.model.facts import Behaviour
 from tests.routeros.model.registry import Answer, Registry
 from tests.routeros.model.storage import Storage
 
@@ -90,10 +91,21 @@ def header_fields(value: Value) -> dict[str, str]:
 class Fetch:
     """The command itself."""
 
-    def __init__(self, transport: Transport, storage: Storage, headers_in_array: bool) -> None:
+    def __init__(self, transport: Transport, storage: Storage, behaviour: Behaviour) -> None:
         self.transport = transport
         self.storage = storage
-        self.headers_in_array = headers_in_array
+        self.headers_in_array = behaviour.headers_in_array
+        self.ampersand_refused = behaviour.ampersand_refused
+
+    def address(self, args: Mapping[str, Value]) -> str:
+        """The address, given whole or in parts. Raises RuntimeFault for one that is none."""
+        if "url" not in args:
+            host = to_str(args.get("host", args["address"]))
+            return f"{to_str(args['mode'])}://{host}/{to_str(args['src-path'])}"
+        url = to_str(args["url"])
+        if self.ampersand_refused and "&" in url:
+            raise RuntimeFault("failure: Please provide IP address or host")
+        return url
 
     def run(self, call: CommandCall) -> Value:
         """Fetch. Raises RuntimeFault "Fetch failed with status N" for an HTTP error."""
@@ -101,7 +113,7 @@ class Fetch:
         check = to_str(args.get("check-certificate", "no")) not in ("no", "false")
         method = to_str(args.get("http-method", "get")).upper()
         answer = self.transport.request(
-            method, to_str(args["url"]), header_fields(args.get("http-header-field", "")), check
+            method, self.address(args), header_fields(args.get("http-header-field", "")), check
         )
         if answer.status >= 400:
             raise RuntimeFault(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tests.routeros.lang.errors import RuntimeFault
 from tests.routeros.lang.host import CommandCall
-from tests.routeros.lang.values import NIL, NOTHING, Duration, Id, Value, literal, to_str
+from tests.routeros.lang.values import NIL, NOTHING, Array, Duration, Id, Value, literal, to_str
 from tests.routeros.model.clock import NS, Clock
 from tests.routeros.model.facts import Behaviour
 from tests.routeros.model.tables import Item, Table
@@ -20,10 +21,10 @@ class Log(Table):
         super().__init__()
         self.clock = clock
 
-    def write(self, level: str, message: str) -> None:
+    def write(self, level: str, message: str, topic: str = "script") -> None:
         """Add a line."""
         self.add(
-            {"topics": f"script,{level}", "message": message, "time": Duration(self.clock.time())}
+            {"topics": f"{topic},{level}", "message": message, "time": Duration(self.clock.time())}
         )
 
     def run(self, call: CommandCall) -> Value:
@@ -41,23 +42,56 @@ class Log(Table):
         ]
 
 
-class Scripts(Table):
-    """The ``/system/script`` menu; ``start`` runs a source under a job name."""
+# what a script, a schedule and a user of the group full have unless somebody says less
+FULL = "ftp,reboot,read,write,policy,test,password,sniff,sensitive,romon"
 
-    def __init__(self, start: Callable[[str, str], Value]) -> None:
-        super().__init__(unique=("name",), defaults={"source": "", "policy": "read,write"})
+
+def permissions(value: Value) -> frozenset[str]:
+    """The words of a ``policy``."""
+    words = value.items if isinstance(value, Array) else to_str(value).split(",")
+    return frozenset(to_str(word) for word in words)
+
+
+class Scripts(Table):
+    """The ``/system/script`` menu; ``start`` runs a source under a job name with permissions.
+
+    A script with more permissions than its caller is refused, unless it says that it does not
+    require them (manual, scripting: check script permissions).
+    """
+
+    def __init__(
+        self,
+        start: Callable[[str, str, frozenset[str]], Value],
+        caller: Callable[[], frozenset[str]],
+    ) -> None:
+        super().__init__(
+            unique=("name",),
+            defaults={"source": "", "policy": FULL, "dont-require-permissions": False},
+        )
         self.start = start
+        self.caller = caller
+
+    def launch(self, key: str) -> Value:
+        """Run one for the present caller. Raises RuntimeFault if it may not."""
+        item = self.items[key]
+        wanted = permissions(item["policy"])
+        if item["dont-require-permissions"] is not True and not wanted <= self.caller():
+            raise RuntimeFault("not enough permissions to run script")
+        return self.start(to_str(item["source"]), to_str(item["name"]), wanted)
 
     def do_run(self, call: CommandCall) -> Value:
-        item = self.items[self.one(call.args["number"])]
-        return self.start(to_str(item["source"]), to_str(item["name"]))
+        return self.launch(self.one(call.args["number"]))
 
 
 class Scheduler(Table):
     """The ``/system/scheduler`` menu: arms the clock whenever an entry changes."""
 
-    def __init__(self, clock: Clock, behaviour: Behaviour, fire: Callable[[str], None]) -> None:
-        super().__init__(unique=("name",), defaults={"interval": Duration(0), "disabled": False})
+    def __init__(
+        self, clock: Clock, behaviour: Behaviour, fire: Callable[[str, frozenset[str]], None]
+    ) -> None:
+        super().__init__(
+            unique=("name",), defaults={"interval": Duration(0), "disabled": False, "policy": FULL}
+        )
         self.clock = clock
         self.behaviour = behaviour
         self.fire = fire
@@ -109,7 +143,7 @@ class Scheduler(Table):
             if interval:
                 self.clock.after(interval / NS, due)
             if item.get("disabled") is not True and self.allowed():
-                self.fire(to_str(item["on-event"]))
+                self.fire(to_str(item["on-event"]), permissions(item["policy"]))
 
         self.clock.after(seconds, due)
 

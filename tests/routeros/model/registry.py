@@ -25,8 +25,9 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 class Image:
     """What a router gets when it pulls.
 
-    behaviour: good, crash (exits), deaf (no answer to ping), mute (tailscale status fails),
-    login (needs a login). size: bytes on flash once extracted. transfer: bytes while pulling.
+    behaviour: good, crash (exits), dead (does not start), deaf (no answer to ping), mute (tailscale
+    status fails), login (needs a login). size: bytes on flash once extracted. transfer: bytes
+    while pulling.
     """
 
     name: str
@@ -66,6 +67,8 @@ class Registry:
     certificate: bool = True
     broken_pulls: bool = False
     token_status: int = 200
+    needs_service: bool = False
+    token: str = "anonymous:"
     asked: list[str] = field(default_factory=list)
 
     def push(self, repository: str, tag: str, image: Image) -> str:
@@ -93,21 +96,25 @@ class Registry:
             return Answer(503)
         query = parse_qs(parts.query)
         if parts.path == self.style:
-            if self.token_status != 200 or not query.get("scope"):
+            lacking = self.needs_service and not query.get("service")
+            if self.token_status != 200 or not query.get("scope") or lacking:
                 return Answer(self.token_status if self.token_status != 200 else 400)
             return Answer(
                 200,
                 {"Content-Type": "application/json"},
-                json.dumps({"token": "anonymous:" + query["scope"][0]}),
+                json.dumps({"token": self._token(query["scope"][0])}),
             )
         if parts.path.startswith("/v2/") and "/manifests/" in parts.path:
             repository, _, reference = parts.path[4:].partition("/manifests/")
             return self._manifest(repository, reference, headers)
         return Answer(404)
 
+    def _token(self, scope: str) -> str:
+        return self.token + scope if self.token.endswith(":") else self.token
+
     def _manifest(self, repository: str, reference: str, headers: Mapping[str, str]) -> Answer:
         lower = {name.lower(): value for name, value in headers.items()}
-        wanted = f"Bearer anonymous:repository:{repository}:pull"
+        wanted = "Bearer " + self._token(f"repository:{repository}:pull")
         if self.style != "none" and lower.get("authorization") != wanted:
             return Answer(401, {"WWW-Authenticate": "Bearer"})
         if INDEX not in lower.get("accept", ""):

@@ -28,7 +28,7 @@ from tests.routeros.model.clock import Clock
 from tests.routeros.model.containers import Containers
 from tests.routeros.model.faults import FaultPlan, Hang, PowerCut
 from tests.routeros.model.fetch import Direct, Fetch, Transport
-from tests.routeros.model.jobs import Log, Scheduler, Scripts
+from tests.routeros.model.jobs import FULL, Log, Scheduler, Scripts, permissions
 from tests.routeros.model.registry import Registry
 from tests.routeros.model.storage import MIB, Disks, Storage
 from tests.routeros.model.tables import Item, Record, Table
@@ -86,10 +86,13 @@ class Router:
         flash: int = 40 * MIB,
         architecture: str = "arm64",
         ready: bool = True,
+        ram: int = 512 * MIB,
     ) -> None:
         self.version = version
         self.behaviour = facts.behaviour(version)
-        self.schema = facts.schema(version)
+        self.architecture = architecture
+        self.package = "installed"
+        self.schema = facts.schema(version, self._lacking(architecture))
         self.error_suffix = self.behaviour.error_suffix
         self.registries = registries if registries is not None else [Registry()]
         self.clock = Clock()
@@ -100,7 +103,8 @@ class Router:
             self.clock, self.storage, self.behaviour, seconds, self.registries, self.log.write
         )
         self.scheduler = Scheduler(self.clock, self.behaviour, self._scheduled)
-        self.scripts = Scripts(self.run)
+        self.scripts = Scripts(self._start, lambda: self._allowed)
+        self._allowed = permissions(FULL)
         self.jobs = Table()
         self.modes = {"container": ready, "fetch": ready, "scheduler": ready}
         self.pending_modes: dict[str, bool] = {}
@@ -108,17 +112,31 @@ class Router:
         self.printed: list[str] = []
         self.faults: FaultPlan | None = None
         self.watched = ""
-        self.architecture = architecture
+        self.ram = ram
         self.random_source = random.Random(7)
         self.writes = 0
         self._job = ""
-        self.fetch = Fetch(
-            transport or Direct(self.registries), self.storage, self.behaviour.headers_in_array
-        )
+        self.fetch = Fetch(transport or Direct(self.registries), self.storage, self.behaviour)
         self.menus = self._menus()
         self._wire()
 
     # -- menus ------------------------------------------------------------------------------
+
+    def _lacking(self, architecture: str) -> frozenset[str]:
+        container = set() if self.package == "installed" else {"container"}
+        return frozenset({architecture, *container})
+
+    def install_package(self, state: str) -> None:
+        """``installed``, ``disabled``, ``missing`` or ``available`` (listed, not there)."""
+        self.package = state
+        self.schema = facts.schema(self.version, self._lacking(self.architecture))
+        packages = self.menu("system/package")
+        for key, item in list(packages.items.items()):
+            if item["name"] == "container":
+                item["disabled"] = state in ("disabled", "available")
+                item["available"] = state == "available"
+                if state == "missing":
+                    del packages.items[key]
 
     def _menus(self) -> dict[tuple[str, ...], Handler]:
         named = Table(unique=("name",), guard=self._known_interface)
@@ -162,6 +180,8 @@ class Router:
             "system/script": self.scripts,
             "system/script/job": self.jobs,
         }
+        if "x86_64" in self.architecture:
+            del menus["system/routerboard"]
         return {tuple(path.split("/")): menu for path, menu in menus.items()}
 
     def _wire(self) -> None:
@@ -171,6 +191,8 @@ class Router:
         self.containers.allowed = lambda: self.modes["container"]
         self.scheduler.allowed = lambda: self.modes["scheduler"]
         self.containers.resolvable = self._has_dns
+        self.containers.guard = self._known_interface
+        self.containers.tmpdir = self._tmpdir
         self.containers.state_source = self._state_source
         self.interfaces.add({"name": "ether1", "type": "ether"})
         packages = self.menu("system/package")
@@ -213,6 +235,10 @@ class Router:
                 return to_str(mount["src"]).strip("/")
         return None
 
+    def _tmpdir(self) -> str:
+        config = self.menus["container", "config"]
+        return to_str(config.all()["tmpdir"]) if isinstance(config, Record) else ""
+
     def _clock_values(self) -> Mapping[str, Value]:
         return {"date": self.clock.date(), "time": Duration(self.clock.time())}
 
@@ -230,8 +256,8 @@ class Router:
             "cpu-count": 2,
             "free-hdd-space": self.storage.free(""),
             "total-hdd-space": self.storage.disks[""],
-            "free-memory": 256 * MIB - running,
-            "total-memory": 256 * MIB,
+            "free-memory": self.ram - running,
+            "total-memory": self.ram,
             "uptime": Duration(self.clock.uptime),
         }
 
@@ -257,7 +283,21 @@ class Router:
             raise RuntimeFault("failure: planted by the test")
         return result
 
+    def _permit(self, call: CommandCall) -> None:
+        """Raise RuntimeFault for what the job may not do."""
+        name = call.spec.name
+        need = {"read"} if name in ("get", "find", "print") else {"write"}
+        if call.path in (("log",), ("system", "script")) and name not in ("add", "set", "remove"):
+            need = {"read"}
+        if name in ("ping", "fetch"):
+            need = {"test"}
+        if call.path == ("file",) and need == {"write"} and self.behaviour.files_need_ftp:
+            need = {"write", "ftp"}
+        if not need <= self._allowed:
+            raise RuntimeFault("not enough permissions")
+
     def _dispatch(self, call: CommandCall) -> Value:
+        self._permit(call)
         name = call.spec.name
         if name in ("add", "set", "remove", "enable", "disable") and call.path != ("log",):
             self.writes += 1
@@ -350,21 +390,41 @@ class Router:
         self.jobs.items.pop(key, None)
         return result
 
-    def run_script(self, name: str) -> None:
-        """Run a stored script as the scheduler would: its errors go to the log."""
-        self._scheduled(name)
+    def run_script(self, name: str, allowed: str = "ftp,read,write,policy,test") -> None:
+        """Run a stored script as our schedule would: its errors go to the log."""
+        self._scheduled(name, permissions(allowed))
 
-    def _scheduled(self, event: str) -> None:
+    def run_as(self, source: str, policy: str) -> Value:
+        """Run commands for a user with some permissions. Raises as ``run`` does."""
+        before, self._allowed = self._allowed, permissions(policy)
+        try:
+            return self.run(source)
+        finally:
+            self._allowed = before
+
+    def _start(self, source: str, job: str, allowed: frozenset[str]) -> Value:
+        before, self._allowed = self._allowed, allowed
+        try:
+            return self.run(source, job)
+        finally:
+            self._allowed = before
+
+    def _scheduled(self, event: str, allowed: frozenset[str]) -> None:
         item = next(
             (script for script in self.scripts.items.values() if script["name"] == event), None
         )
-        source = to_str(item["source"]) if item else event
+        before, self._allowed = self._allowed, allowed
         try:
-            self.run(source, event if item else "")
+            if item is None:
+                self.run(event)
+            else:
+                self.scripts.launch(to_str(item[".id"]))
         except RscError as problem:
             self.log.write("error", f"{event}: {problem}")
         except Hang:
             pass
+        finally:
+            self._allowed = before
 
     def advance(self, seconds: float) -> None:
         """Let time pass; schedules fire. Raises PowerCut if one was planted."""
@@ -379,7 +439,13 @@ class Router:
         self.globals = {}
         self.jobs.items.clear()
         self._job = ""
+        self._allowed = permissions(FULL)
         self.faults = None
+        disks = self.menu("disk")
+        for item in list(self.storage.items.values()):
+            slot = self.storage.slot(to_str(item["name"]))
+            if any(d["slot"] == slot and d["type"] == "tmpfs" for d in disks.items.values()):
+                self.storage.drop(to_str(item["name"]))
         self.clock.now += 30 * NS
         self.clock.booted = self.clock.now
         self.containers.boot()

@@ -120,6 +120,22 @@ class Disks(Table):
         self.storage.disks[slot] = size
         self.add({"slot": slot, "type": "hardware", "fs": "ext4", "mounted": True})
 
+    def do_add(self, call: CommandCall) -> Value:
+        """``type=tmpfs``: a disk in RAM; what is in it goes with the power."""
+        key = super().do_add(call)
+        size = to_str(call.args.get("tmpfs-max-size", "64M"))
+        number = int(size.rstrip("MGk")) * {"k": 1 << 10, "M": MIB, "G": MIB << 10}[size[-1]]
+        self.storage.disks[to_str(call.args["slot"])] = number
+        return key
+
+    def discard(self, key: str) -> None:
+        slot = to_str(self.items[key]["slot"])
+        for item in list(self.storage.items.values()):
+            if self.storage.slot(to_str(item["name"])) == slot:
+                self.storage.drop(to_str(item["name"]))
+        del self.storage.disks[slot]
+        super().discard(key)
+
     def view(self, key: str) -> Mapping[str, Value]:
         item = self.items[key]
         slot = to_str(item["slot"])

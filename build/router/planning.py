@@ -1,4 +1,4 @@
-"""What is on a router, and the plan of what to change there: reads over REST, changes nothing."""
+"""What would have to be done on a router: the problems that forbid it, or the steps in order."""
 
 from __future__ import annotations
 
@@ -7,38 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from build.router.restapi import Client, DeployError
+from build.config import targets
+from build.router.render import LOOKING, MINIMUM, POLICIES, POLICY, parse_version
+from build.router.state import Router, noted, runs
 
-MINIMUM = (7, 19)
-OWN = "mikrotik-tailscale "
+# the library first: the others need it
 STORED = (
     "settings-tailscale",
+    "library-tailscale",
     "update-tailscale",
     "status-tailscale",
     "uninstall-tailscale",
     "install-tailscale",
 )
-# what /system/resource calls the processors of our images
-ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64", "armv7": "arm", "armv5": "arm"}
 SCRATCH = 1 << 20  # bytes that stay free beside the image, the tar and the pull
 
 
-@dataclass(frozen=True)
-class Router:
-    """What was read from the router. Sizes in bytes; modes as device-mode gives them."""
-
-    version: tuple[int, ...]
-    architecture: str
-    firmware: str
-    free: int
-    packages: frozenset[str]
-    modes: Mapping[str, bool]
-    disks: Mapping[str, int]
-    scripts: Mapping[str, str]
-    script_ids: Mapping[str, str]
-    files: frozenset[str]
-    note: str
-    containers: tuple[Mapping[str, str], ...]
+def architectures() -> dict[str, str]:
+    """What /system/resource calls the processors of our images, by target."""
+    return {name: target.routeros for name, target in targets.targets().items()}
 
 
 @dataclass(frozen=True)
@@ -83,56 +70,24 @@ class Plan:
         return [f"{number}. {action.text}" for number, action in enumerate(self.actions, 1)]
 
 
-def read(client: Client) -> Router:
-    """Everything the plan needs to know; changes nothing. Raises DeployError."""
-    resource = client.rows("system/resource")[0]
-    match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", resource.get("version", ""))
-    if not match:
-        raise DeployError(f"cannot read the version {resource.get('version')!r}")
-    board = client.rows("system/routerboard")[0]
-    scripts = client.rows("system/script")
-    modes = client.rows("system/device-mode")[0]
-    containers = []
-    if any(row.get("name") == "container" for row in client.rows("system/package")):
-        containers = [
-            row for row in client.rows("container") if row.get("comment", "").startswith(OWN)
-        ]
-    return Router(
-        version=tuple(int(part) for part in match.groups() if part),
-        architecture=resource.get("architecture-name", ""),
-        firmware=board.get("firmware-type", ""),
-        free=int(resource.get("free-hdd-space", 0)),
-        packages=frozenset(row.get("name", "") for row in client.rows("system/package")),
-        modes={name: modes.get(name) == "true" for name in ("container", "fetch", "scheduler")},
-        disks={row.get("slot", ""): int(row.get("free", 0)) for row in client.rows("disk")},
-        scripts={row["name"]: row.get("source", "") for row in scripts},
-        script_ids={row["name"]: row[".id"] for row in scripts},
-        files=frozenset(row.get("name", "") for row in client.rows("file")),
-        note=next(
-            (row.get("comment", "") for row in scripts if row["name"] == "tailscale-state"), ""
-        ),
-        containers=tuple(containers),
-    )
-
-
-def noted(note: str, key: str) -> str:
-    """A field of what update-tailscale records."""
-    match = re.search(rf"(?:^| ){key}=(\S*)", note)
-    return match[1] if match else ""
-
-
 def problems(router: Router, wanted: Wanted) -> list[str]:
     """All the reasons not to start, each with its cure."""
     found = []
-    if router.version[:2] < MINIMUM:
-        found.append("RouterOS {}.{} is too old, 7.19 or newer is needed".format(*router.version))
+    if router.version[:2] < parse_version(MINIMUM)[:2]:
+        told = ".".join(map(str, router.version[:2]))
+        found.append(f"RouterOS {told} is too old, {MINIMUM} or newer is needed")
     if "container" not in router.packages:
-        found.append("the package container is not installed")
+        found.append("the package container is not installed, or disabled")
     missing = sorted(name for name, allowed in router.modes.items() if not allowed)
     if missing:
         found.append(
             f"device-mode forbids {', '.join(missing)}: run /system/device-mode/update "
             "container=yes fetch=yes scheduler=yes and confirm it at the device"
+        )
+    if router.strangers and not router.containers:
+        found.append(
+            f"the container {', '.join(router.strangers)} is a Tailscale too: import "
+            "install-tailscale.rsc on the router, which says how to take it over"
         )
     if wanted.disk and wanted.disk not in router.disks:
         found.append(f"the disk {wanted.disk} is not there")
@@ -147,7 +102,7 @@ def problems(router: Router, wanted: Wanted) -> list[str]:
 
 def _image_problems(router: Router, wanted: Wanted) -> list[str]:
     found = []
-    expected = ARCHITECTURES.get(wanted.architecture)
+    expected = architectures().get(wanted.architecture)
     if wanted.image is None or not wanted.image.is_file():
         return [f"there is no file {wanted.image}"]
     if expected != router.architecture:
@@ -173,38 +128,56 @@ def plan(router: Router, wanted: Wanted) -> Plan:
     actions = []
     for name in STORED:
         source = wanted.scripts.get(name)
+        policy = {"policy": POLICIES[name]}
+        if name in LOOKING:
+            policy["dont-require-permissions"] = "yes"
         if source is None or (name == "settings-tailscale" and name in router.scripts):
             continue
         if name not in router.scripts:
-            actions.append(Action(f"store the script {name}", "add", name, {"source": source}))
+            actions.append(
+                Action(f"store the script {name}", "add", name, {"source": source} | policy)
+            )
         elif router.scripts[name] != source:
             actions.append(
                 Action(
-                    f"replace the script {name}", "set", router.script_ids[name], {"source": source}
+                    f"replace the script {name}",
+                    "set",
+                    f"system/script/{router.script_ids[name]}",
+                    {"source": source} | policy,
                 )
             )
+    schedule = router.schedules.get("update-tailscale")
+    if schedule is not None and not set(POLICY.split(",")) <= set(
+        schedule.get("policy", "").split(",")
+    ):
+        # a script with more permissions than the schedule that starts it is refused
+        actions.append(
+            Action(
+                "give the schedule the permissions of the script",
+                "set",
+                f"system/scheduler/{schedule['.id']}",
+                {"policy": POLICY},
+            )
+        )
     for name in STORED:
         if wanted.scripts.get(name) is not None and f"{name}.rsc" in router.files:
             # install-tailscale would take it for newer than the script that is stored
             actions.append(Action(f"remove the file {name}.rsc", "clean", f"{name}.rsc"))
-    running = [
-        row
-        for row in router.containers
-        if row.get("running") == "true" or row.get("status") == "running"
-    ]
-    current = noted(router.note, "digest") == wanted.digest and bool(running)
+    current = noted(router.note, "digest") == wanted.digest and any(map(runs, router.containers))
     if wanted.image is not None and not current:
         size = wanted.image.stat().st_size
         actions.append(
             Action(
-                f"let the router fetch {wanted.image.name} ({size} bytes)", "fetch", _target(wanted)
+                f"let the router fetch {wanted.image.name} ({size} bytes)",
+                "fetch",
+                target_of(wanted),
             )
         )
         actions.append(
             Action(
                 f"hand over {wanted.digest[:19]} as the image to run",
                 "local",
-                _target(wanted),
+                target_of(wanted),
                 {"digest": wanted.digest},
             )
         )
@@ -234,10 +207,11 @@ def plan(router: Router, wanted: Wanted) -> Plan:
         )
         if router.version >= (7, 23, 2):
             # older versions extract the container again when its file goes away (facts 1.3)
-            actions.append(Action(f"remove {_target(wanted)}", "clean", _target(wanted)))
+            actions.append(Action(f"remove {target_of(wanted)}", "clean", target_of(wanted)))
     return Plan(tuple(actions), (), wanted.digest)
 
 
-def _target(wanted: Wanted) -> str:
+def target_of(wanted: Wanted) -> str:
+    """Where the tar goes on the router."""
     name = wanted.image.name if wanted.image is not None else ""
     return f"{wanted.disk}/{name}" if wanted.disk else name
