@@ -53,36 +53,38 @@ def test_the_matrix_sees_a_script_that_removes_first(version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "symptom"),
+    ("where", "old", "new", "symptom"),
     [
         # the mistakes that the matrix was made to find, put back one at a time
         (
+            "library-tailscale",
             "        :if ([ $TsStop $Id ] = false) "
             'do={ :error "a second container does not stop"; }\n',
             "",
             "two daemons",
         ),
-        ("  $TsDrop $Old;\n", "", "containers"),
+        ("library-tailscale", "  $TsDrop $Old;\n", "", "containers"),
         (
-            '    :set New [ $TsPull $Letter $Source $Want "no" ];',
-            '    $TsDrop $Active; :set New [ $TsPull $Letter $Source $Want "no" ];',
+            "update-tailscale",
+            '    :set New [ $TsPull $Letter $Kind $Source $Want "no" ];',
+            '    $TsDrop $Active; :set New [ $TsPull $Letter $Kind $Source $Want "no" ];',
             "nothing runs",
         ),
     ],
 )
 def test_the_matrix_sees_single_mistakes(
-    monkeypatch: pytest.MonkeyPatch, old: str, new: str, symptom: str
+    monkeypatch: pytest.MonkeyPatch, where: str, old: str, new: str, symptom: str
 ) -> None:
     from tests.routeros import bed
 
-    text = bed.script("update-tailscale")
+    text = bed.script(where)
     assert old in text
     broken = text.replace(old, new)
     plain = bed.script
     monkeypatch.setattr(
         bed,
         "script",
-        lambda name, version=None: broken if name == "update-tailscale" else plain(name, version),
+        lambda name, version=None: broken if name == where else plain(name, version),
     )
     tally = Tally()
     for case in matrix.cases("7.21", SCENARIOS[0], KINDS, every=False):
