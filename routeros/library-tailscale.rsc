@@ -61,8 +61,12 @@
   :local Found ({});
   :foreach Id in=[ /container/find ] do={
     :local All ({});
-    # one that is being removed can be gone by now
-    :onerror Err in={ :set All [ /container/get $Id ]; } do={ :set All ({}); }
+    :onerror Err in={ :set All [ /container/get $Id ]; } do={
+      # one that is being removed can be gone by now; what cannot be read is not nothing
+      :if ([ :typeof [ :find [ /container/find ] $Id ] ] = "num") do={
+        :error ("a container cannot be read: " . $Err);
+      }
+    }
     :if (($All->"entrypoint") = "/usr/local/bin/entrypoint.sh") do={
       :local Dir [ $TsPlain ($All->"root-dir") ];
       :local Name [ :tostr ($All->"name") ];
