@@ -365,3 +365,16 @@ def test_names_that_tailscale_takes_for_its_own_are_refused() -> None:
     made.router.run("/import install-tailscale.rsc")
     assert "must not begin" in made.router.log.lines("error")[-1]
     assert made.router.writes == writes
+
+
+@pytest.mark.parametrize("release", ["7.25", "7.25.1", "7.31beta2"])
+def test_a_release_that_nobody_knew_is_treated_as_the_newest_and_this_is_said(release: str) -> None:
+    made = beds.empty()
+    made.router.called = release
+    made.router.run("/import install-tailscale.rsc")
+    assert any("treated as 7.24" in line for line in made.router.printed)
+    made.publish(NEW)
+    made.update()
+    assert made.running() == [NEW]
+    made.router.run_script("status-tailscale")
+    assert any("treated as 7.24" in line for line in made.router.printed)
