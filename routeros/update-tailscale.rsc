@@ -193,13 +193,17 @@
   }
   # most registries need no "&"; for the others both ways to give one
   :local Long ($Base . $Service . $Scope);
-  :local Ways ({ { ($Base . $Scope); "url" }; { $Long; "url" }; { $Long; "parts" } });
-  :if ([ :len $TsTokenUrl ] > 0) do={ :set Ways ({ { $TsTokenUrl; "url" }; { $TsTokenUrl; "parts" } }); }
+  :local Urls ({ ($Base . $Scope); $Long; $Long });
+  :local Ways ({ "url"; "url"; "parts" });
+  :if ([ :len $TsTokenUrl ] > 0) do={
+    :set Urls ({ $TsTokenUrl; $TsTokenUrl });
+    :set Ways ({ "url"; "parts" });
+  }
   :local Digest "";
   :local Last "";
-  :foreach Way in=$Ways do={
+  :foreach Number,Way in=$Ways do={
     :if ([ :len $Digest ] = 0) do={
-      :onerror Err in={ :set Digest [ $TsDigest ($Way->0) ($Way->1) ]; } do={ :set Last $Err; }
+      :onerror Err in={ :set Digest [ $TsDigest ($Urls->$Number) $Way ]; } do={ :set Last $Err; }
     }
   }
   :if ([ :len $Digest ] = 0) do={ :error $Last; }
