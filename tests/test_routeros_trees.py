@@ -165,7 +165,7 @@ def test_planted_mistakes_are_found(release: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("72302", "72300"), ("72102", "72100"), ("$Version >= 72100", "$Version >= 72000")],
+    [("72302", "72300"), ("72102", "72100"), ("$Version < 72100", "$Version < 72000")],
 )
 def test_planted_mistakes_in_the_scripts_are_found(
     old: str, new: str, monkeypatch: pytest.MonkeyPatch
