@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from build.config import schema
 from build.core import digest
 from build.core.errors import BuildFailed
 from build.sources import constraints, diffs
@@ -74,6 +74,7 @@ class _Changes:
 
 CONSTRAINTS = "constraints.toml"
 """{file: condition to add to its build constraint}, in a patch folder."""
+_CONDITIONS = schema.table(schema.text(r"[\w!&|() ]+", "a build constraint"), r"\S+", "a file", 1)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _apply(changes: _Changes, patch: Path) -> list[Placed]:
 
 def _constrain(changes: _Changes, table: Path) -> list[Placed]:
     placed = []
-    for name, condition in tomllib.loads(table.read_text()).items():
+    for name, condition in schema.read(table, _CONDITIONS).items():
         try:
             content = changes.read(name)
             if content is None:
