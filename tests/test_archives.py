@@ -199,7 +199,6 @@ def test_no_patches_change_nothing(places: Path, source: Path) -> None:
     [
         ORIGINAL.replace("line 3", "line III"),  # another context
         ORIGINAL.replace("line 4", "line IV"),  # another line to remove
-        "line 0\n" + ORIGINAL,  # moved: no fuzz
         "line 1\nline 2\n",  # shorter than the patch
     ],
 )

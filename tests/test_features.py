@@ -88,12 +88,16 @@ def test_the_1_104_trap() -> None:
     """v1.104 split UDP itself into features; whoever only keeps a list builds a DERP-only node."""
     table, verdicts = graph("v1.104.5"), load_verdicts()
 
-    # Verdicts of a file from before 1.104 stop the build, and say what is new.
-    why = refusal("v1.104.5", without(verdicts, "udptransport", "nattraversal"))
-    for name in ("udptransport", "nattraversal"):
-        assert f"new feature '{name}' ({table[name].desc}" in why
-    assert "all peer traffic is relayed over DERP" in why
-    assert "needs udptransport) has no verdict" in why, "its Deps are named"
+    # Verdicts of a file from before 1.104 take both in, as ours need them, and say so.
+    before = resolve(table, without(verdicts, "udptransport", "nattraversal"), "1.104.5")
+    assert before.tags == resolve(table, verdicts, "1.104.5").tags
+    assert before.remarks == (
+        f"new feature 'nattraversal' ({table['nattraversal'].desc}) is in: "
+        "decided by rule, wants a verdict: portmapper needs it",
+        f"new feature 'udptransport' ({table['udptransport'].desc}) is in: "
+        "decided by rule, wants a verdict: listenrawdisco, nattraversal needs it",
+    )
+    assert not resolve(table, verdicts, "1.104.5").remarks
 
     # Upstream's recipe: all tags of --min except the fourteen that are wanted.
     every = features.tags_for(table, set())
@@ -115,9 +119,8 @@ def test_verdicts_for_later_versions_wait() -> None:
         names = {row.name for row in resolve(graph(version), load_verdicts(), version[1:]).rows}
         assert "udptransport" not in names
     too_early = changed(load_verdicts(), udptransport=Verdict("needed", "x", since="1.102"))
-    assert "'udptransport' has a verdict, but upstream has no such" in refusal(
-        "v1.102.5", too_early
-    )
+    (remark,) = resolve(graph("v1.102.5"), too_early, "1.102.5").remarks
+    assert "'udptransport' has a verdict, but upstream has no such" in remark
 
 
 def test_the_gap_of_the_seed_is_closed() -> None:
@@ -130,11 +133,28 @@ def test_the_gap_of_the_seed_is_closed() -> None:
     assert "ts_omit_peerapiserver" not in resolve(table, load_verdicts(), "1.102.5").tags
 
 
-def test_a_feature_that_nobody_knows() -> None:
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_feature_that_nobody_knows_goes_by_rule(wanted: bool) -> None:
     table = graph("v1.102.5")
     table["teleport"] = Feature("teleport", "Move without moving", ("dns", "gro"))
+    if wanted:
+        table["dns"] = dataclasses.replace(table["dns"], deps=("teleport",))
+    found = resolve(table, load_verdicts(), "1.102.5")
+    (row,) = [row for row in found.rows if row.name == "teleport"]
+    assert (row.included, row.verdict) == (wanted, features.BY_RULE)
+    assert ("ts_omit_teleport" in found.tags) != wanted
+    (remark,) = found.remarks
+    assert "new feature 'teleport' (Move without moving) is " in remark
+    assert remark.endswith("dns needs it" if wanted else "nothing that is in needs it")
+
+
+def test_by_rule_a_wish_of_ours_is_not_overruled() -> None:
+    """A new feature that is in may need what a person put out: he has to say what holds."""
+    table = graph("v1.102.5")
+    table["teleport"] = Feature("teleport", "x", ("taildrop",))
+    table["dns"] = dataclasses.replace(table["dns"], deps=("teleport",))
     why = refusal("v1.102.5", load_verdicts(), table)
-    assert "new feature 'teleport' (Move without moving, needs dns, gro) has no verdict" in why
+    assert "'taildrop' is out by our verdict, but teleport needs it" in why
 
 
 def test_a_needed_feature_that_is_out_by_verdict() -> None:
@@ -145,19 +165,23 @@ def test_a_needed_feature_that_is_out_by_verdict() -> None:
     assert any(name in why for name in puller)
 
 
-def test_a_verdict_about_nothing() -> None:
-    stale = changed(load_verdicts(), oldthing=Verdict("out", "x"))
-    assert "'oldthing' has a verdict, but upstream has no such feature" in refusal(
-        "v1.102.5", stale
-    )
+@pytest.mark.parametrize("verdict", features.VERDICTS)
+def test_a_verdict_about_nothing(verdict: str) -> None:
+    stale = changed(load_verdicts(), oldthing=Verdict(verdict, "x"))
+    said = "'oldthing' has a verdict, but upstream has no such feature any more"
+    if verdict == "in":
+        assert said in refusal("v1.102.5", stale)
+    else:
+        assert resolve(graph("v1.102.5"), stale, "1.102.5").remarks == (said,)
 
 
 def test_needed_by_nothing_any_more() -> None:
     table = graph("v1.102.5")
     for name, row in table.items():
         table[name] = dataclasses.replace(row, deps=tuple(d for d in row.deps if d != "c2n"))
-    why = refusal("v1.102.5", load_verdicts(), table)
-    assert "'c2n' is in only where needed, and nothing needs it any more" in why
+    found = resolve(table, load_verdicts(), "1.102.5")
+    assert "'c2n' is in only where needed, and nothing needs it any more: out" in found.remarks
+    assert "ts_omit_c2n" in found.tags
 
 
 def test_our_own_edge_carries_netstack() -> None:
@@ -169,21 +193,22 @@ def test_our_own_edge_carries_netstack() -> None:
     pulled_by_upstream = [name for name, r in table.items() if "netstack" in r.deps]
     assert "dns" not in pulled_by_upstream, "upstream declares it now: drop our edge"
     lost = dataclasses.replace(needed, edges=())
-    assert "'netstack' is in only where needed" in refusal("v1.102.5", lost)
+    (remark,) = resolve(table, lost, "1.102.5").remarks
+    assert "'netstack' is in only where needed" in remark
 
 
 def test_an_edge_about_a_feature_that_is_gone() -> None:
     edges = (Edge("dns", "nothing", "x"),)
-    why = refusal("v1.102.5", dataclasses.replace(load_verdicts(), edges=edges))
-    assert "our edge dns -> nothing is about a feature that is gone" in why
+    needed = changed(load_verdicts(), netstack=Verdict("in", "x"))
+    found = resolve(graph("v1.102.5"), dataclasses.replace(needed, edges=edges), "1.102.5")
+    assert found.remarks == ("our edge dns -> nothing is about a feature that is gone",)
 
 
 def test_all_faults_are_told_at_once() -> None:
     table = graph("v1.102.5")
-    table["teleport"] = Feature("teleport", "x", ())
-    verdicts = changed(load_verdicts(), oldthing=Verdict("out", "x"), c2n=Verdict("out", "x"))
+    verdicts = changed(load_verdicts(), oldthing=Verdict("in", "x"), c2n=Verdict("out", "x"))
     why = refusal("v1.102.5", verdicts, table)
-    assert all(name in why for name in ("teleport", "oldthing", "c2n"))
+    assert all(name in why for name in ("oldthing", "c2n"))
 
 
 # --- our file -----------------------------------------------------------------------------------
@@ -302,10 +327,7 @@ def test_the_closure_is_the_least_one_or_the_build_stops(
     table, verdicts = world
     wanted = closure(table, verdicts)
     verdict = {name: row.verdict for name, row in verdicts.features.items()}
-    agrees = all(verdict[name] != "out" for name in wanted) and all(
-        name in wanted for name in table if verdict[name] == "needed"
-    )
-    if not agrees:
+    if any(verdict[name] == "out" for name in wanted):
         with pytest.raises(BuildFailed):
             resolve(table, verdicts, "1.0.0")
         return

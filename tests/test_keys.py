@@ -231,9 +231,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         {"source tailscale"} | GO,
     ),
     "a patch of a Go module": (
-        lambda c: c.append(
-            "patches/modules/golang.org/x/crypto/0001-chacha20-on-32-bit-arm.patch", "\n"
-        ),
+        lambda c: c.append("patches/modules/golang.org/x/crypto/constraints.toml", "\n"),
         {"modules all"} | each("golang", "sbom"),
     ),
     "a patch of the linker": (

@@ -1,4 +1,4 @@
-"""The seven tables of build/data/: whatever is wrong in one, the error says where, and what is."""
+"""The eight tables of build/data/: whatever is wrong in one, the error says where, and what is."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from build.config import features, licences, pins, schema, targets, toolpath
+from build.config import anchors, features, licences, pins, schema, targets, toolpath
 from build.core import paths
 from build.core.errors import UserError
 from build.image import rootfs
 from build.lab import topology
 
 LOADERS: dict[str, Callable[[Path], object]] = {
+    "anchors.toml": anchors.load,
     "features.toml": features.load_verdicts,
     "hosttools.toml": toolpath.load,
     "lab.toml": topology.load,

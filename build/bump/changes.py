@@ -55,12 +55,11 @@ def of_features(before: Graph, after: Graph, verdicts: Verdicts) -> list[Feature
 
 
 def undecided(graph: Graph, verdicts: Verdicts, version: str) -> list[str]:
-    """Return what the feature gate would say of this Tailscale `version`, one line each."""
+    """Return what the feature gate says of this Tailscale `version`, one line each."""
     try:
-        features.resolve(graph, verdicts, version)
+        return list(features.resolve(graph, verdicts, version).remarks)
     except BuildFailed as error:
         return [line.strip() for line in error.why.splitlines() if line.strip()]
-    return []
 
 
 def is_newer(wanted: str, have: str) -> bool:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from build.bump import changes
-from build.config import features
+from build.config import anchors, features
 from build.config.pins import Pin
-from build.core import paths
+from build.core import cache, paths
 from build.core.errors import BuildFailed
-from build.golang import linker, modules, overlay
-from build.sources import obtain
-from build.sources.patching import patch_files
+from build.golang import linker, modules, stdlib
+from build.pipeline import order
+from build.sources import anchoring, obtain, patching
 
 FEATURES = "feature/featuretags/featuretags.go"
 
@@ -35,7 +35,7 @@ def of(before: Pin, after: Pin, go: str) -> Impact:
     found = Impact()
     if after.name == "tailscale":
         _compare_tailscale(found, before, after, go)
-    found.todo += _faults_of_patches(after)
+    found.todo += _faults_of_patches(before, after)
     found.todo.append(f"see whether `why` of the pin still holds: {after.why}")
     return found
 
@@ -55,11 +55,6 @@ def _compare_tailscale(found: Impact, before: Pin, after: Pin, go: str) -> None:
         found.todo.append(
             f"it asks for Go {requires.go}, pinned is {go}: `invoke bump go {requires.go}`"
         )
-    found.todo += [
-        f"patches/modules/{row.module} was made for {row.before}: see whether it still applies"
-        for row in found.modules
-        if row.ours
-    ]
 
 
 def _in_zip(path: Path, name: str) -> str:
@@ -72,13 +67,45 @@ def _in_zip(path: Path, name: str) -> str:
         raise BuildFailed(f"{path.name} has no {name}", why=str(error)) from error
 
 
-def _faults_of_patches(after: Pin) -> list[str]:
-    """Return which of our patches no longer fit the new sources."""
+def _faults_of_patches(before: Pin, after: Pin) -> list[str]:
+    """Return which of our patches and anchors no longer fit the new sources, with the lines."""
+    folder = paths.PATCHES / after.name
+    if after.name not in _relied_on() and not patching.patch_files(folder):
+        return []
     try:
-        if patch_files(paths.PATCHES / after.name):
-            obtain.tree(after)
+        old, new = (obtain.tree(one).data for one in (before, after))
+        found = anchoring.faults(after.name, new, old)
         if after.name == "go":
-            overlay.check_known(obtain.tree(after).data, linker.FOLDER)
+            for ours in (linker.FOLDER, stdlib.FOLDER):
+                found += _misfits(new, ours)
+        if after.name == "tailscale":
+            found += _faults_in_modules(before, after)
+    except BuildFailed as error:
+        return [f"{error.what}: {error.why}"]
+    return found
+
+
+def _faults_in_modules(before: Pin, after: Pin) -> list[str]:
+    go = order.go_command()
+    found = []
+    with cache.scratch() as scratch:
+        for module, folder in modules.folders().items():
+            old, new = (
+                modules.unpatched(replace(go, tailscale=one), module, scratch)
+                for one in (before, after)
+            )
+            found += anchoring.faults(module, new, old) + _misfits(new, folder)
+    return found
+
+
+def _misfits(root: Path, folder: Path) -> list[str]:
+    try:
+        patching.apply_patches(root, folder, commit=False)
     except BuildFailed as error:
         return [f"{error.what}: {error.why}"]
     return []
+
+
+def _relied_on() -> set[str]:
+    """Return the sources with declarations that we rely on."""
+    return {anchor.source for anchor in anchors.load()}

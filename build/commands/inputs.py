@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict, astuple
 
 from invoke import task
 
 from build.bump import bump as bumping
+from build.bump import relied
 from build.commands.common import ARCH_HELP, COMMON, command, named_release
+from build.commands.instead import OrFlag
 from build.config import targets
 from build.config.pins import pins
 from build.core import paths
+from build.core.errors import BuildFailed
 from build.image import products
 from build.pipeline import order
 from build.sbom import document, notices
@@ -44,7 +48,24 @@ def pins_(c, json=False, debug=False):
     )
 
 
+def _list_anchors(json: bool) -> None:
+    rows = relied.places()
+    wrong = [row for row in rows if row.state != "holds" and not row.state.startswith("moved")]
+    if json:
+        report.print_json([asdict(row) for row in rows])
+    else:
+        columns = ("source", "kind", "where", "by", "why", "state")
+        title = f"What we rely on in upstream's sources: {len(rows)} places"
+        report.table(title, columns, [astuple(row) for row in rows])
+    if wrong:
+        raise BuildFailed(
+            f"{len(wrong)} places that we rely on have changed",
+            why="\n    ".join(f"{row.source} {row.where}: {row.state}" for row in wrong),
+        )
+
+
 @task(
+    klass=OrFlag,
     positional=["name", "version"],
     help={
         "name": "the pin, such as tailscale",
@@ -52,12 +73,26 @@ def pins_(c, json=False, debug=False):
         "force": "take it although it is older than the pinned one",
         "build": "build all platforms with both versions and compare their sizes (minutes)",
         "dry_run": "do all of it but the writing",
+        "anchors": "list all that we rely on in upstream's sources, and whether it holds",
         **COMMON,
     },
 )
 @command
-def bump(c, name, version, force=False, build=False, dry_run=False, json=False, debug=False):
+def bump(
+    c,
+    name,
+    version,
+    force=False,
+    build=False,
+    dry_run=False,
+    anchors=False,
+    json=False,
+    debug=False,
+):
     """Set a pin to another version with its sums, and show what that changes."""
+    if anchors:
+        _list_anchors(json)
+        return
     done = bumping.bump(name, version, force=force, build=build, dry_run=dry_run)
     if json:
         report.print_json(done.as_json())

@@ -14,6 +14,9 @@ from build.core.errors import BuildFailed
 from build.core.paths import DATA
 
 VERDICTS = ("in", "needed", "out")
+BY_RULE = "rule"
+"""Stands for the verdict of a feature that has none yet."""
+
 _NAME = schema.text(r"[a-z0-9_]+", "a feature's name")
 _SCHEMA = schema.row(
     {
@@ -83,10 +86,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The outcome: one row for each feature of the graph, and the Go build tags."""
+    """The outcome: one row for each feature of the graph, and the Go build tags.
+
+    `remarks` say what was decided by rule and wants a person's word; the build goes on.
+    """
 
     rows: tuple[Row, ...]
     tags: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def included(self) -> list[str]:
@@ -175,53 +182,52 @@ def resolve(graph: Graph, verdicts: Verdicts, version: str) -> Resolution:
     """Resolve our verdicts over a feature graph of Tailscale `version`.
 
     A feature is in if it is wanted or if one that is in needs it, directly or not, by upstream's
-    declared Deps or by our own edges. Raises BuildFailed that lists every feature without verdict,
-    every verdict that contradicts the graph, and every verdict that is about nothing.
+    declared Deps or by our own edges. One without a verdict goes by that rule alone, and is told
+    in the remarks; so is a verdict that the rule overtook. What a core function needs without
+    saying so is not seen here but by the canaries. Raises BuildFailed that lists every verdict
+    that contradicts the graph, and every wanted feature that is gone.
     """
-    faults = _faults_of_names(graph, verdicts, version)
+    faults, remarks = _names(graph, verdicts, version)
     pulled = _closure(graph, verdicts)
     for name, by in pulled.items():
         verdict = verdicts.features.get(name)
         if verdict and verdict.verdict == "out":
             faults.append(f"'{name}' is out by our verdict, but {', '.join(sorted(by))} needs it")
-    for name in graph:
+    rows = []
+    for name, feature in sorted(graph.items()):
+        by = pulled.get(name, set())
         verdict = verdicts.features.get(name)
-        if verdict and verdict.verdict == "needed" and name not in pulled:
-            faults.append(f"'{name}' is in only where needed, and nothing needs it any more")
+        if verdict is None:
+            said = f"{', '.join(sorted(by))} needs it" if by else "nothing that is in needs it"
+            verdict = Verdict(BY_RULE, f"decided by rule, wants a verdict: {said}")
+            outcome = "in" if name in pulled else "out"
+            remarks.append(f"new feature '{name}' ({feature.desc}) is {outcome}: {verdict.reason}")
+        elif verdict.verdict == "needed" and name not in pulled:
+            remarks.append(f"'{name}' is in only where needed, and nothing needs it any more: out")
+        row = (name, feature.desc, name in pulled, verdict.verdict, verdict.reason)
+        rows.append(Row(*row, tuple(sorted(by))))
     if faults:
         raise BuildFailed(
             f"the features of Tailscale {version} do not match build/data/features.toml",
             why="".join(f"\n    {fault}" for fault in faults),
-            cure="give each a verdict and a reason there; `invoke features` shows the outcome",
+            cure="correct the verdicts and reasons there; `invoke features` shows the outcome",
         )
-    rows = tuple(
-        Row(
-            name,
-            feature.desc,
-            name in pulled,
-            verdicts.features[name].verdict,
-            verdicts.features[name].reason,
-            tuple(sorted(pulled.get(name, ()))),
-        )
-        for name, feature in sorted(graph.items())
-    )
-    return Resolution(rows, tuple(tags_for(graph, set(pulled))))
+    return Resolution(tuple(rows), tuple(tags_for(graph, set(pulled))), tuple(remarks))
 
 
-def _faults_of_names(graph: Graph, verdicts: Verdicts, version: str) -> list[str]:
-    faults = []
-    for name, feature in sorted(graph.items()):
-        if name not in verdicts.features:
-            needs = f", needs {', '.join(feature.deps)}" if feature.deps else ""
-            faults.append(f"new feature '{name}' ({feature.desc}{needs}) has no verdict")
+def _names(graph: Graph, verdicts: Verdicts, version: str) -> tuple[list[str], list[str]]:
+    """Return faults and remarks about what has a verdict or an edge and is gone."""
+    faults: list[str] = []
+    remarks: list[str] = []
     for name, verdict in verdicts.features.items():
         early = verdict.since and Version(version) < Version(verdict.since)
         if name not in graph and not early:
-            faults.append(f"'{name}' has a verdict, but upstream has no such feature any more")
+            where = faults if verdict.verdict == "in" else remarks
+            where.append(f"'{name}' has a verdict, but upstream has no such feature any more")
     for edge in verdicts.edges:
         if edge.source not in graph or edge.to not in graph:
-            faults.append(f"our edge {edge.source} -> {edge.to} is about a feature that is gone")
-    return faults
+            remarks.append(f"our edge {edge.source} -> {edge.to} is about a feature that is gone")
+    return faults, remarks
 
 
 def _closure(graph: Graph, verdicts: Verdicts) -> dict[str, set[str]]:

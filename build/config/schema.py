@@ -200,7 +200,7 @@ def read(path: Path, check: Check) -> dict[str, Any]:
         raise UserError(
             f"cannot read {path}",
             why=error.strerror or str(error),
-            cure="get the file back: git checkout -- build/data",
+            cure=f"get the file back: git checkout -- {path}",
         ) from error
     except (ValueError, RecursionError) as error:  # no TOML, or no UTF-8
         raise UserError(

@@ -9,11 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from build.config import anchors
 from build.core import cache, digest
 from build.core.paths import PATCHES, work_dir
 from build.golang import overlay
 from build.golang.gotool import Go
-from build.sources import patching
+from build.sources import anchoring, patching
 
 FOLDER = PATCHES / "linker"
 
@@ -24,7 +25,12 @@ def identity(go: Go) -> str:
 
 
 def _inputs(go: Go) -> dict[str, Any]:
-    return {"name": "linker", "trees": go.keys(), "patches": patching.patches_identity(FOLDER)}
+    return {
+        "name": "linker",
+        "trees": go.keys(),
+        "patches": patching.patches_identity(FOLDER),
+        "anchors": anchors.identity("go"),
+    }
 
 
 def key(go: Go) -> str:
@@ -35,10 +41,12 @@ def key(go: Go) -> str:
 def build(go: Go) -> cache.Entry:
     """Return the object with `link`, the patched linker, and `toolexec`, which puts it in place.
 
-    Raises BuildFailed if the toolchain is not the known one or the patch does not apply.
+    Raises BuildFailed if what the patch relies on has changed (build/data/anchors.toml), or if the
+    patch does not apply.
     """
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
+        anchoring.require("go", go.root)
         replace = overlay.changed(go.root, FOLDER, scratch / "patched")
         option = overlay.write(replace, scratch / "overlay.json")
         record = work_dir() / "tools" / "linker.log"

@@ -12,22 +12,30 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from build.config import anchors
 from build.core import cache
 from build.core.paths import PATCHES, work_dir
-from build.golang import overlay, unsign
+from build.golang import unsign
 from build.golang.gotool import Go
-from build.sources import patching
+from build.sources import anchoring, patching
 
 FOLDER = PATCHES / "modules"
 INSIDE = "mt"
 ROOTS = "golang.org/x/crypto/x509roots/fallback"
 """The Mozilla CA set; its bundle of certificates goes in without signatures."""
 
+BUNDLE = "bundle/bundle.der"
+
 
 def folders() -> dict[str, Path]:
-    """Return {Go module path: patch folder}; a folder's path below patches/modules names it."""
-    found = sorted(FOLDER.rglob(overlay.SUMS))
-    return {str(path.parent.relative_to(FOLDER)): path.parent for path in found}
+    """Return {Go module path: patch folder} of the modules we change.
+
+    A folder's path below patches/modules names the module; that of the CA set has no patch.
+    """
+    homes = {path.parent for path in FOLDER.rglob("*.patch")}
+    homes |= {path.parent for name in ("new", patching.CONSTRAINTS) for path in FOLDER.rglob(name)}
+    homes.add(FOLDER / ROOTS)
+    return {str(path.relative_to(FOLDER)): path for path in sorted(homes)}
 
 
 def identity() -> dict[str, str]:
@@ -36,7 +44,13 @@ def identity() -> dict[str, str]:
 
 
 def _inputs(go: Go) -> dict[str, Any]:
-    return {"name": "modules", "trees": go.keys(), "patches": identity(), "roots": "unsigned"}
+    return {
+        "name": "modules",
+        "trees": go.keys(),
+        "patches": identity(),
+        "roots": "unsigned",
+        "anchors": [anchors.identity(name) for name in ("tailscale", *folders())],
+    }
 
 
 def key(go: Go) -> str:
@@ -44,29 +58,37 @@ def key(go: Go) -> str:
     return cache.key_of("modules", cache.with_code(_inputs(go), __name__))
 
 
+def unpatched(go: Go, module: str, scratch: Path) -> Path:
+    """Return upstream's tree of a Go module, at the version that Tailscale asks for.
+
+    The go command checks it against go.sum. Raises BuildFailed if it cannot be had.
+    """
+    record = work_dir() / "tags" / "modules.log"
+    words = ["mod", "download", "-json", module]
+    found = json.loads(
+        go.run(words, what=f"the sources of {module}", record=record, scratch=scratch)
+    )
+    return Path(found["Dir"])
+
+
 def source(go: Go) -> cache.Entry:
     """Return the object with the source tree, our modules in it.
 
-    Each module is taken at the version that Tailscale asks for and checked against go.sum by the
-    go command. Raises BuildFailed if one is not what its patches were made for.
+    Raises BuildFailed if a module is not what its patches rely on.
     """
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
+        anchoring.require("tailscale", go.source)
         shutil.copytree(go.source, out, symlinks=True, dirs_exist_ok=True)
         go_mod = (out / "go.mod").read_text()
         for module, folder in folders().items():
-            place = out / INSIDE / module
-            record = work_dir() / "tags" / "modules.log"
-            words = ["mod", "download", "-json", module]
-            what = f"the sources of {module}"
-            found = json.loads(go.run(words, what=what, record=record, scratch=scratch))
-            overlay.check_known(Path(found["Dir"]), folder)
-            shutil.copytree(found["Dir"], place)
+            place, upstreams = out / INSIDE / module, unpatched(go, module, scratch)
+            anchoring.require(module, upstreams)
+            shutil.copytree(upstreams, place)
             patching.apply_patches(place, folder)
             if module == ROOTS:
-                for name in overlay.known_files(folder):
-                    bundle = place / name
-                    bundle.write_bytes(unsign.unsign(bundle.read_bytes()))
+                bundle = place / BUNDLE
+                bundle.write_bytes(unsign.unsign(bundle.read_bytes()))
             go_mod += f"\nreplace {module} => ./{INSIDE}/{module}\n"
         (out / "go.mod").write_text(go_mod)
         return {}

@@ -8,11 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from build.config import anchors
 from build.core import cache
 from build.core.paths import PATCHES
 from build.golang import overlay
 from build.golang.gotool import Go
-from build.sources import patching
+from build.sources import anchoring, patching
 
 FOLDER = PATCHES / "stdlib"
 REMOVED = "REMOVED"
@@ -31,7 +32,8 @@ def removed() -> list[str]:
 
 
 def _inputs(go: Go) -> dict[str, Any]:
-    return {"name": "stdlib", "trees": go.keys(), "patches": identity()}
+    known = anchors.identity("go")
+    return {"name": "stdlib", "trees": go.keys(), "patches": identity(), "anchors": known}
 
 
 def key(go: Go) -> str:
@@ -42,10 +44,12 @@ def key(go: Go) -> str:
 def build(go: Go) -> cache.Entry:
     """Return the object with the changed and added files, at their paths below GOROOT.
 
-    Raises BuildFailed if the toolchain is not one that the changes were made for.
+    Raises BuildFailed if what the changes rely on has changed (build/data/anchors.toml), or if one
+    does not apply.
     """
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
+        anchoring.require("go", go.root)
         overlay.changed(go.root, FOLDER, out)
         return {}
 

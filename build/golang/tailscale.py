@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from build.config import features
 from build.config.targets import Target
-from build.core import cache, digest
+from build.core import cache, digest, log
 from build.core.errors import BuildFailed
 from build.core.paths import PATCHES, work_dir
 from build.core.version import Release
@@ -138,9 +138,11 @@ def tags(go: Go) -> list[str]:
                 cure="see how upstream resolves Deps now (cmd/featuretags), then "
                 "build/config/features.py",
             )
-        return {"tags": list(resolution.tags)}
+        return {"tags": list(resolution.tags), "remarks": list(resolution.remarks)}
 
     entry = cache.obtain("tags", "all", key, build, title="feature tags")
+    for remark in entry.facts["remarks"]:
+        log.warn(remark)
     return list(entry.facts["tags"])
 
 

@@ -11,28 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from build.core import cache, digest
-from build.core.errors import BuildFailed
 from build.core.paths import ROOT, work_dir
 from build.golang.gotool import Go
 
 SOURCES = ROOT / "build" / "lab" / "server"
 PACKAGE = "cmd/mt-lab"
 """Where our sources appear inside Tailscale's module."""
-
-TESTCONTROL = "tstest/integration/testcontrol/testcontrol.go"
-NO_UPNP = "\tnode.Capabilities = append(node.Capabilities, tailcfg.NodeAttrDisableUPnP)\n"
-"""testcontrol forbids its nodes UPnP, lest tests open ports of a developer's router. The laboratory
-has a router of its own."""
-
-
-def _with_upnp(source: str) -> str:
-    if source.count(NO_UPNP) != 1:
-        raise BuildFailed(
-            "testcontrol does not forbid UPnP where it did",
-            why=f"{TESTCONTROL} lacks the line {NO_UPNP.strip()}",
-            cure="see how upstream does it now, then build/lab/servers.py",
-        )
-    return source.replace(NO_UPNP, "")
 
 
 def build(go: Go) -> cache.Entry:
@@ -41,15 +25,12 @@ def build(go: Go) -> cache.Entry:
     key = {
         "name": "mt-lab",
         "trees": go.keys(),
-        "without": NO_UPNP,
         "sources": {path.name: digest.of_file(path) for path in files},
     }
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
-        overlay, changed = scratch / "overlay.json", scratch / "testcontrol.go"
+        overlay = scratch / "overlay.json"
         laid = {str(go.source / PACKAGE / path.name): str(path) for path in files}
-        changed.write_text(_with_upnp((go.source / TESTCONTROL).read_text()))
-        laid[str(go.source / TESTCONTROL)] = str(changed)
         overlay.write_text(json.dumps({"Replace": laid}))
         words = ["build", "-trimpath", f"-overlay={overlay}", "-ldflags=-s -w"]
         words += ["-o", str(out / "mt-lab"), f"./{PACKAGE}"]

@@ -17,7 +17,7 @@ from build.config.targets import Target
 from build.core.artifacts import Rootfs
 from build.core.errors import BuildFailed
 from build.core.paths import PATCHES, ROOT
-from build.golang import buildinfo, modules, overlay
+from build.golang import buildinfo, modules
 from build.golang.gotool import Go
 from build.sources import patching
 
@@ -62,7 +62,7 @@ def changed(folder: Path) -> tuple[Path, ...]:
     return tuple(
         path.relative_to(ROOT)
         for path in patching.patch_files(folder)
-        if path.name != overlay.SUMS and not path.name.endswith("_test.go")
+        if not path.name.endswith("_test.go")
     )
 
 

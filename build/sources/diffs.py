@@ -1,13 +1,17 @@
-"""Patches: unified diffs of git and of `diff -u`, applied exactly or not at all.
+"""Patches: unified diffs of git and of `diff -u`, whose every line has to be found.
+
+A hunk goes where the lines it wants stand. Line numbers only say where to look first: what moved
+is found again if there is one such place, what changed is shown.
 
 Format: "Detailed Description of Unified Format" in the manual of GNU diffutils; git-diff(1).
 """
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 
@@ -142,27 +146,60 @@ def _endless(old: list[bytes], new: list[bytes], kind: bytes) -> None:
             side[-1] = side[-1].removesuffix(b"\n")
 
 
-def apply(diff: Diff, content: bytes | None) -> bytes | None:
-    """Return a file's new content, None if it is removed; `content` is None if there is none.
+def placed(diff: Diff, content: bytes | None) -> Diff:
+    """Return a diff with each hunk at the line where it stands in a file, None if there is none.
 
-    Every line of the diff has to be where it says. Raises ValueError that says what is not.
+    Raises ValueError with the difference if lines that a hunk wants are not there, or stand
+    elsewhere than it says and more than once.
     """
     if content is not None and not diff.before.there:
         raise ValueError("there is such a file already")
     if content is None and diff.before.there:
         raise ValueError("there is no such file")
     lines = _lines(content or b"")
+    hunks: list[Hunk] = []
+    done = drift = 0
+    for hunk in diff.hunks:
+        stated, size = hunk.at + drift, len(hunk.old)
+        here = [
+            at for at in range(done, len(lines) - size + 1) if lines[at : at + size] == hunk.old
+        ]
+        if stated in here:
+            here = [stated]
+        if len(here) != 1 or not (size or here == [stated]):
+            why = f"stand at {', '.join(str(at + 1) for at in here)}: which is it?"
+            if not here:
+                why = f"are not there any more:{_difference(lines, hunk.old)}"
+            raise ValueError(f"the lines wanted at {hunk.at + 1} {why}")
+        hunks.append(replace(hunk, at=here[0]))
+        done, drift = here[0] + size, here[0] - hunk.at
+    return replace(diff, hunks=hunks)
+
+
+def _difference(lines: list[bytes], wanted: list[bytes]) -> str:
+    """Return the lines of a hunk against those of the file that are most like them."""
+    marks, size = set(wanted), len(wanted)
+    starts = range(max(1, len(lines) - size + 1))
+    best = max(starts, key=lambda at: sum(line in marks for line in lines[at : at + size]))
+    old, new = (
+        [line.decode(errors="replace").rstrip("\r\n") for line in side]
+        for side in (wanted, lines[best : best + size])
+    )
+    rows = difflib.unified_diff(old, new, "wanted", f"got, from line {best + 1}", lineterm="")
+    return "".join(f"\n    {row}" for row in rows)
+
+
+def apply(diff: Diff, content: bytes | None) -> bytes | None:
+    """Return a file's new content, None if it is removed; `content` is None if there is none.
+
+    Raises ValueError as `placed`.
+    """
+    lines = _lines(content or b"")
     result: list[bytes] = []
     done = 0
-    for hunk in diff.hunks:
-        end = hunk.at + len(hunk.old)
-        if hunk.at < done or end > len(lines):
-            raise ValueError(f"it has no lines {hunk.at + 1} to {end}")
-        for number, wanted in enumerate(hunk.old, hunk.at):
-            if lines[number] != wanted:
-                raise ValueError(f"line {number + 1} is {lines[number]!r:.80}, not {wanted!r:.80}")
+    for hunk in placed(diff, content).hunks:
         result += lines[done : hunk.at] + hunk.new
-        done = end
+        done = hunk.at + len(hunk.old)
     result += lines[done:]
     if any(not line.endswith(b"\n") for line in result[:-1]):
         raise ValueError("a line in its middle would have no end")
@@ -171,6 +208,24 @@ def apply(diff: Diff, content: bytes | None) -> bytes | None:
     if result:
         raise ValueError("it is to be removed and has more lines than the diff")
     return None
+
+
+def renumber(text: bytes, diffs: Iterable[Diff]) -> bytes:
+    """Return a patch with the line numbers of `placed` diffs, all of them in their order."""
+    heads: list[bytes] = []
+    for diff in diffs:
+        shift = 0
+        for hunk in diff.hunks:
+            old, new = len(hunk.old), len(hunk.new)
+            # Where there are no lines, the number is that of the line before.
+            first, fresh = hunk.at + bool(old), hunk.at + shift + bool(new)
+            heads.append(b"@@ -%d,%d +%d,%d @@" % (first, old, fresh, new))
+            shift += new - old
+    row = iter(heads)
+    return b"".join(
+        next(row) + line[match.end() :] if (match := _HUNK.match(line)) else line
+        for line in _lines(text)
+    )
 
 
 def _lines(content: bytes) -> list[bytes]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from build.config import schema
 from build.core import digest
 from build.core.errors import BuildFailed
-from build.sources import diffs
+from build.sources import constraints, diffs
 from build.sources.archives import mode_of
 
 
@@ -70,17 +72,36 @@ class _Changes:
         return list(self._made)
 
 
-def apply_patches(tree: Path, folder: Path) -> list[str]:
-    """Lay a patch folder over a source tree and return the paths that it changed.
+CONSTRAINTS = "constraints.toml"
+"""{file: condition to add to its build constraint}, in a patch folder."""
+_CONDITIONS = schema.table(schema.text(r"[\w!&|() ]+", "a build constraint"), r"\S+", "a file", 1)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a hunk is by its patch, and where it really stood; lines from 1, 0 for a constraint."""
+
+    patch: Path
+    file: str
+    stated: int
+    found: int
+
+
+def apply_patches(tree: Path, folder: Path, *, commit: bool = True) -> list[Placed]:
+    """Lay a patch folder over a source tree, or only try to; returns where all hunks stood.
 
     `new/` holds files to add, which must not exist yet; `*.patch` are unified diffs, of git or of
-    `diff -u`, applied in the order of their names and without fuzz. Raises BuildFailed naming the
-    patch that does not fit; the tree is then as it was.
+    `diff -u`, applied in the order of their names and without fuzz; `constraints.toml` says which
+    Go files get a condition more. Raises BuildFailed naming the patch that does not fit; the tree
+    is then as it was.
     """
     new, changes = folder / "new", _Changes(tree)
+    placed: list[Placed] = []
     for path in patch_files(folder):
         if path.suffix == ".patch":
-            _apply(changes, path)
+            placed += _apply(changes, path)
+        elif path == folder / CONSTRAINTS:
+            placed += _constrain(changes, path)
         elif path.is_relative_to(new):
             name = str(path.relative_to(new))
             if changes.exists(name):
@@ -90,18 +111,65 @@ def apply_patches(tree: Path, folder: Path) -> list[str]:
                     cure="see whether upstream does the same now; else rename ours",
                 )
             changes.write(name, path.read_bytes())
-    return changes.commit()
+    if commit:
+        changes.commit()
+    return placed
 
 
-def _apply(changes: _Changes, patch: Path) -> None:
+def _misfit(patch: Path, name: str, error: Exception) -> BuildFailed:
+    return BuildFailed(
+        f"patch {patch.name} does not apply to {name}",
+        why=str(error),
+        cure="what it changes is not what it was: read the new file, make the patch again",
+    )
+
+
+def _apply(changes: _Changes, patch: Path) -> list[Placed]:
+    placed = []
     for diff in diffs.parse(patch.read_bytes(), patch.name):
         name = diff.after.name or diff.before.name
         try:
             name = diffs.place_of(diff, changes.exists)
-            changes.write(name, diffs.apply(diff, changes.read(name)))
+            content = changes.read(name)
+            hunks = diffs.placed(diff, content).hunks
+            changes.write(name, diffs.apply(diff, content))
         except (ValueError, OSError) as error:
-            raise BuildFailed(
-                f"patch {patch.name} does not apply to {name}",
-                why=str(error),
-                cure="the sources changed: make the patch again from the new file",
-            ) from error
+            raise _misfit(patch, name, error) from error
+        placed += [
+            Placed(patch, name, stated.at + 1, found.at + 1)
+            for stated, found in zip(diff.hunks, hunks, strict=True)
+        ]
+    return placed
+
+
+def _constrain(changes: _Changes, table: Path) -> list[Placed]:
+    placed = []
+    for name, condition in schema.read(table, _CONDITIONS).items():
+        try:
+            content = changes.read(name)
+            if content is None:
+                raise ValueError("there is no such file")
+            changes.write(name, constraints.add(content.decode(), condition).encode())
+        except (ValueError, OSError) as error:
+            raise _misfit(table, name, error) from error
+        placed.append(Placed(table, name, 0, 0))
+    return placed
+
+
+def renumber(tree: Path, folder: Path) -> None:
+    """Write the patches of a folder with the line numbers that they have in an unpatched tree.
+
+    Raises BuildFailed if one does not fit; none is changed then.
+    """
+    changes, written = _Changes(tree), dict[Path, bytes]()
+    for path in patch_files(folder):
+        if path.suffix == ".patch":
+            text, placed = path.read_bytes(), []
+            for diff in diffs.parse(text, path.name):
+                name = diffs.place_of(diff, changes.exists)
+                placed.append(diffs.placed(diff, changes.read(name)))
+                changes.write(name, diffs.apply(diff, changes.read(name)))
+            written[path] = diffs.renumber(text, placed)
+    for path, text in written.items():
+        if text != path.read_bytes():
+            path.write_bytes(text)

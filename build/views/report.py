@@ -70,6 +70,8 @@ def feature_table(resolution: features.Resolution, version: str) -> None:
     count = len(resolution.included)
     title = f"Tailscale {version}: {count} of {len(rows)} features are in"
     table(title, ("feature", "", "needed by", "why"), rows)
+    for remark in resolution.remarks:
+        print(f"to decide  {remark}")
 
 
 def feature_changes(rows: Sequence[changes.FeatureChange]) -> None:

@@ -37,7 +37,8 @@ FILES = {
 def facts(stage: str, content: str) -> dict[str, Any]:
     if stage == "tags":
         verdicts = features.load_verdicts().features
-        return {"tags": sorted(name for name, row in verdicts.items() if row.verdict == "out")}
+        tags = sorted(name for name, row in verdicts.items() if row.verdict == "out")
+        return {"tags": tags, "remarks": []}
     manifest = {"digest": f"sha256:{digest.of_bytes(content.encode())}", "size": len(content)}
     return {"long": "1.2.3-x", "applets": ["ls", "sh"], "manifest": manifest, "licence": "MIT"}
 

@@ -47,6 +47,14 @@ func must[T any](value T, err error) T {
 	return value
 }
 
+// set puts an entry into a map of whatever type upstream gave it.
+func set[M ~map[K]V, K comparable, V any](m *M, k K, v V) {
+	if *m == nil {
+		*m = M{}
+	}
+	(*m)[k] = v
+}
+
 func newAuthority(host, pemFile string) *authority {
 	priv := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	template := &x509.Certificate{
@@ -84,7 +92,7 @@ func (a *authority) certificate(ahead time.Duration) *tls.Certificate {
 }
 
 // approve makes every route that a node advertises its own, as an admin would.
-func approve(server *testcontrol.Server) {
+func approve(server *testcontrol.Server, changed *bell) {
 	given := map[key.NodePublic][]netip.Prefix{}
 	for range time.Tick(200 * time.Millisecond) {
 		for _, node := range server.AllNodes() {
@@ -95,6 +103,7 @@ func approve(server *testcontrol.Server) {
 			if before, known := given[node.Key]; !known || !slices.Equal(before, wanted) {
 				given[node.Key] = wanted
 				server.SetSubnetRoutes(node.Key, wanted)
+				changed.ring()
 			}
 		}
 	}
@@ -129,12 +138,15 @@ func control(args []string) {
 		AllOnline:        true,
 		MagicDNSDomain:   *domain,
 		DNSConfig:        &tailcfg.DNSConfig{Proxied: true, Domains: []string{*domain}},
-		DERPMap: &tailcfg.DERPMap{OmitDefaultRegions: true, Regions: map[int]*tailcfg.DERPRegion{
-			region: {RegionID: region, RegionCode: "lab", RegionName: "Laboratory", Nodes: []*tailcfg.DERPNode{{
-				Name: "lab1", RegionID: region, HostName: *host, IPv4: *ip4, IPv6: *ip6,
-				STUNPort: 3478, DERPPort: 443}}}}},
+		DERPMap:          &tailcfg.DERPMap{OmitDefaultRegions: true},
 	}
-	go approve(server)
+	set(&server.DERPMap.Regions, region, &tailcfg.DERPRegion{
+		RegionID: region, RegionCode: "lab", RegionName: "Laboratory", Nodes: []*tailcfg.DERPNode{{
+			Name: "lab1", RegionID: region, HostName: *host, IPv4: *ip4, IPv6: *ip6,
+			STUNPort: 3478, DERPPort: 443}}})
+	changed := &bell{}
+	server.AltMapStream = mapStream(server, changed)
+	go approve(server, changed)
 
 	stun := stunserver.New(context.Background())
 	if err := stun.Listen(":3478"); err != nil {
