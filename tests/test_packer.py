@@ -150,7 +150,7 @@ def x86_back(code: bytes) -> bytes:
     """What unpack.c does, told once more."""
     found, at = bytearray(code), 0
     while at + 5 < len(found):
-        if found[at] in (0xE8, 0xE9):
+        if found[at] == 0xE8:
             value = int.from_bytes(found[at + 1 : at + 5], "little", signed=True)
             if -at <= value < len(found):
                 value = value - at if value >= 0 else value + len(found)

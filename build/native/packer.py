@@ -200,7 +200,7 @@ def _x86(code: bytes, start: int) -> bytes:
     result, size, at = bytearray(code), len(code), 0
     number = struct.Struct("<i")
     while at + 5 < size:
-        if result[at] not in (0xE8, 0xE9):  # CALL, JMP
+        if result[at] != 0xE8:  # CALL; jumps stay: most of them are near, and pack better so
             at += 1
             continue
         (distance,) = number.unpack_from(result, at + 1)

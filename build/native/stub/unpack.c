@@ -221,7 +221,7 @@ void unfilter(int kind, u8 *code, u32 size, u32 start)
 	if (kind == FILTER_X86) {
 		/* Targets in the code are absolute; all other numbers are as they were. */
 		for (u32 i = 0; i + 5 < size; i++) {
-			if (code[i] != 0xE8 && code[i] != 0xE9)
+			if (code[i] != 0xE8) /* CALL */
 				continue;
 			int value = (int)little(code + i + 1);
 			if (value >= -(int)i && value < (int)size)
