@@ -46,13 +46,16 @@ ONCE = {
     "linker tools",
     "lab servers",
     "upx tools",
+    "xz tools",
     "buildx all",
 }
 SOURCES = {f"source {name}" for name in pins()}
-ALL = SOURCES | ONCE | each("golang", "busybox", *PACK, "image", "sbom")
+ALL = SOURCES | ONCE | each("golang", "busybox", "stub", *PACK, "image", "sbom")
 GO = {"tags all", "modules all", "stdlib all", "linker tools", "lab servers"} | each(
     "golang", "sbom"
 )
+HOST = {"upx tools", "xz tools"}
+"""Programs for this machine, made of C."""
 IMAGE = each("image") | {"buildx all"}
 
 
@@ -163,9 +166,14 @@ Edit = Callable[[Copy], None]
 EDITS: dict[str, tuple[Edit, set[str]]] = {
     # code of a stage, code below it
     "a stage's own code": (lambda c: c.code("native/busybox"), each("busybox")),
-    "code of two C stages": (lambda c: c.code("native/crosscc"), each("busybox") | {"upx tools"}),
+    "code of the C stages": (lambda c: c.code("native/crosscc"), each("busybox", "stub") | HOST),
     "code of packing": (lambda c: c.code("native/compress"), each(*PACK)),
+    "code of our packer": (lambda c: c.code("native/packer"), each(*PACK)),
     "code of building UPX": (lambda c: c.code("native/upx"), {"upx tools"}),
+    "code of building xz": (lambda c: c.code("native/xz"), {"xz tools"}),
+    "code of building either": (lambda c: c.code("native/hostprogram"), HOST),
+    "code of building the unpacker": (lambda c: c.code("native/stub"), each("stub")),
+    "the unpacker": (lambda c: c.append("build/native/stub/unpack.c", "\n"), each("stub")),
     "code of the linker": (
         lambda c: c.code("golang/linker"),
         {"linker tools"} | each("golang"),
@@ -189,12 +197,12 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "code of the laboratory's servers": (lambda c: c.code("lab/servers"), {"lab servers"}),
     "code of unpacking": (
         lambda c: c.code("sources/archives"),
-        SOURCES | GO | each("busybox") | {"upx tools", "buildx all"},
+        SOURCES | GO | each("busybox", "stub") | HOST | {"buildx all"},
     ),
     "code below everything": (lambda c: c.code("core/digest"), ALL),
     "code of running programs": (
         lambda c: c.code("core/command"),
-        GO | each("busybox", *PACK) | {"upx tools", "buildx all"},
+        GO | each("busybox", "stub", *PACK) | HOST | {"buildx all"},
     ),
     # what is code and decides nothing
     "a comment": (lambda c: c.append("build/core/digest.py", "\n# more\n"), set()),
@@ -224,7 +232,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "a patch of zig": (
         lambda c: c.append("patches/zig/a.patch", "x"),
-        {"source zig", "upx tools"} | each("busybox", "sbom"),
+        {"source zig"} | HOST | each("busybox", "stub", "sbom"),
     ),
     "a patch of Tailscale": (
         lambda c: c.append("patches/tailscale/resolv-dir.patch", "\n"),
@@ -252,10 +260,11 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         {"source busybox"} | each("busybox", "sbom"),
     ),
     "the pin of UPX": (lambda c: c.sha256("upx"), {"source upx", "upx tools"} | each("sbom")),
-    "the pin of cmake": (lambda c: c.sha256("cmake"), {"source cmake", "upx tools"}),
+    "the pin of xz": (lambda c: c.sha256("xz"), {"source xz", "xz tools"}),
+    "the pin of cmake": (lambda c: c.sha256("cmake"), {"source cmake"} | HOST),
     "the pin of zig": (
         lambda c: c.sha256("zig"),
-        {"source zig", "upx tools"} | each("busybox", "sbom"),
+        {"source zig"} | HOST | each("busybox", "stub", "sbom"),
     ),
     "the pin of Go": (lambda c: c.sha256("go"), {"source go"} | GO),
     "the pin of Tailscale": (lambda c: c.sha256("tailscale"), {"source tailscale"} | GO),
@@ -284,7 +293,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "a platform's C compiler": (
         lambda c: c.replace("build/data/targets.toml", "cortex_a7", "cortex_a9"),
-        {"busybox armv7"},
+        {"busybox armv7", "stub armv7"},
     ),
     "a platform's Go compiler": (
         lambda c: c.replace("build/data/targets.toml", 'GOARM64 = "v8.0"', 'GOARM64 = "v8.1"'),
@@ -321,7 +330,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         {"lab servers"},
     ),
     # the machine
-    "a program that builds see": (lambda c: c.host("make"), each("busybox") | {"upx tools"}),
+    "a program that builds see": (lambda c: c.host("make"), each("busybox") | HOST),
     "a program that they don't see": (lambda c: c.host("gcc"), set()),
 }
 
@@ -342,7 +351,7 @@ def test_the_plan_has_every_stage_and_is_the_same_twice(copy: Copy, before: Plan
 
 @pytest.mark.parametrize(
     ("blind", "name"),
-    [("code", "code of two C stages"), ("code", "code of the bill"), ("trees", "a patch of UPX")],
+    [("code", "code of the C stages"), ("code", "code of the bill"), ("trees", "a patch of UPX")],
 )
 def test_the_table_sees_what_a_key_does_not(copy: Copy, blind: str, name: str) -> None:
     """Negative control: keys without the code, or with a pin for its patched tree, fail above."""
@@ -459,7 +468,7 @@ def test_each_builder_is_a_function_of_its_stages_module() -> None:
         for path in (ROOT / "build").rglob("*.py")
         if "cache.obtain(" in path.read_text()
     }
-    assert len(users) == 11, "and the plan above asks for each of them"
+    assert len(users) == 12, "and the plan above asks for each of them"
     for user in users:
         assert builders((ROOT / "build" / user).read_text()) == []
     assert builders("cache.obtain('a', 'b', {}, elsewhere.make)")

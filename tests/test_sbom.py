@@ -24,7 +24,7 @@ from build.golang import buildinfo
 from build.image import dist
 from build.pipeline import order
 from build.release import referrers
-from build.sbom import document
+from build.sbom import document, inventory
 from build.sbom.inventory import Component
 
 ALL = targets.targets()
@@ -41,7 +41,7 @@ def subject(places: Path, name: str = "arm64") -> document.Subject:
         epoch=images.EPOCH,
         binary=Artifact(places / "none", 0, "0" * 64),
         files=Rootfs(()),
-        packed=True,
+        packed="upx",
     )
 
 
@@ -280,8 +280,11 @@ def test_an_unknown_module_stops_the_build(
 
 
 @pytest.mark.slow
-def test_an_image_without_upx_has_none_of_it(shared_cache: Path) -> None:
-    request = order.Request([ALL["arm64"]], order.release_of(), compress="none", check_size=False)
+@pytest.mark.parametrize("method", ["none", "lzma"])
+def test_an_image_without_upx_has_none_of_it(shared_cache: Path, method: str) -> None:
+    request = order.Request([ALL["arm64"]], order.release_of(), compress=method, check_size=False)
     facts = order.build(request).bills["arm64"].facts
-    assert "upx" not in [name for name, *_ in facts["components"]]
+    names = [name for name, *_ in facts["components"]]
+    assert "upx" not in names
+    assert (inventory.STUB in names) is (method == "lzma")
     assert "GPL-2.0-or-later" not in facts["licence"]

@@ -53,7 +53,7 @@ def test_one_missing_program(places: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PATH", str(folder))
     with pytest.raises(UserError) as caught:
         tools.require()
-    assert caught.value.why == "make: not found (builds busybox and UPX)"
+    assert caught.value.why == "make: not found (builds busybox, UPX and xz)"
     program(folder, "make")
     tools.require()
 

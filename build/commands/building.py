@@ -70,7 +70,7 @@ def _build(
         ran = f"{len(result.ran)} stages ran" if result.ran else "nothing to do"
         print(f"{ran}, {result.seconds:.1f} s")
     if compress == "upx":
-        # The budgets are for flash; who asks for an uncompressed image trades it for RAM.
+        # The budgets are those of what is published; who asks for other trades sees the table.
         size.require(result.measures)
 
 
@@ -87,7 +87,7 @@ def _show_costs(target: targets.Target, only: list[str], json: bool) -> None:
 
 BUILD_HELP = {
     "release": "full tag to stamp, such as v1.102.5-mt.1, or HEAD for the commit's (default: mt.0)",
-    "compress": "upx (least flash) or none (least RAM, quicker start)",
+    "compress": "upx, lzma (own packer: less flash) or none (least RAM, quicker start)",
     "offline": "use only what is in the cache or in $MT_SOURCES",
     "why": "say for each stage which of its inputs changed",
     **COMMON,

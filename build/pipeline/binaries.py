@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from build.config.pins import pin
 from build.config.targets import Target
@@ -15,7 +16,7 @@ from build.core.version import Release
 from build.gates import audit
 from build.golang import tailscale
 from build.golang.gotool import Go
-from build.native import busybox, compress, upx
+from build.native import busybox, compress, packers
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,13 @@ def compile_all(
 ) -> Made:
     """Compile and compress the binaries of these platforms; `method` is a way to compress.
 
-    One worker for the go command (it uses every core itself), one for make, one for UPX (one core).
+    One worker for the go command (it uses every core itself), one for make, one that packs (one
+    core).
     Raises the first failure of a stage, and ends the others.
     """
     ran: list[str] = []
     verified: list[bool] = []
-    upx_pins = pin("upx"), pin("cmake"), pin("zig")
+    compress.require(method)
     with _workers("go", "make", "pack") as (go_worker, make_worker, pack_worker):
 
         def noted(entry: cache.Entry, target: Target) -> cache.Entry:
@@ -69,10 +71,11 @@ def compile_all(
 
         def pack(made: Future[cache.Entry], name: str, target: Target) -> cache.Entry:
             binary = made.result().artifact(name)
-            return noted(compress.compress(binary, target.name, method, packer.result), target)
+            tools = packing[target.name].result
+            return noted(compress.compress(binary, target.name, method, tools), target)
 
         compiled = {t.name: go_worker.submit(compile_go, t) for t in targets}
-        packer = make_worker.submit(upx.build, *upx_pins, go.trees)
+        packing = {t.name: make_worker.submit(packers.tools, method, t, go.trees) for t in targets}
         shells = {t.name: make_worker.submit(compile_c, t) for t in targets}
         packed = {
             target.name: {
@@ -83,7 +86,7 @@ def compile_all(
             }
             for target in targets
         }
-        everything: list[Future[cache.Entry]] = [*compiled.values(), packer, *shells.values()]
+        everything: list[Future[Any]] = [*compiled.values(), *packing.values(), *shells.values()]
         everything += [future for pair in packed.values() for future in pair.values()]
         _all_done(everything)
         return Made(
@@ -97,7 +100,7 @@ def compile_all(
         )
 
 
-def _all_done(futures: list[Future[cache.Entry]]) -> None:
+def _all_done(futures: list[Future[Any]]) -> None:
     """Wait for all; raise the first failure as soon as it happens."""
     waiting = set(futures)
     while waiting:

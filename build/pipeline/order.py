@@ -188,7 +188,7 @@ def _beside(
         epoch=pin("tailscale").epoch,
         binary=program.artifact("tailscale.combined"),
         files=result.rootfs[target.name],
-        packed=request.compress == "upx",
+        packed=request.compress,
     )
     bill = result.bills[target.name] = document.build(go, subject)
     result.ran += [] if bill.hit else [f"{bill.stage} {target.name}"]

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from build.config import features, tools
-from build.config.pins import pin
 from build.config.targets import Target
 from build.core import cache
 from build.core.artifacts import Artifact
 from build.gates import weigh
 from build.golang import tailscale
-from build.native import compress, upx
+from build.native import compress, packers
 from build.pipeline import order
 
 
@@ -25,12 +24,11 @@ def build(target: Target, recipe: tailscale.Recipe) -> tuple[Artifact, Artifact]
     go = order.go_command()
     made = tailscale.build(go, target, order.release_of(), recipe, order.lean_linker(go))
     raw = made.artifact("tailscale.combined")
-    pins_of_upx = pin("upx"), pin("cmake"), pin("zig")
     packed = compress.compress(
         raw,
         tailscale.label_of(target, recipe),
         "upx",
-        lambda: upx.build(*pins_of_upx, go.trees),
+        lambda: packers.tools("upx", target, go.trees),
     )
     return raw, packed.artifact("tailscale.combined")
 

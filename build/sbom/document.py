@@ -44,7 +44,7 @@ class Subject:
 
     `name` and `tag` are those of the release, `manifest` is the descriptor of the platform's
     manifest, `epoch` its time in seconds since 1970. `binary` is the Go binary before compression;
-    `packed` says that UPX compressed what is in `files`.
+    `packed` is the way in which what is in `files` was compressed (`compress.METHODS`).
     """
 
     name: str
@@ -54,7 +54,7 @@ class Subject:
     epoch: int
     binary: Artifact
     files: Rootfs
-    packed: bool
+    packed: str
 
 
 def build(go: Go, subject: Subject) -> cache.Entry:

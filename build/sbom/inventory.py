@@ -28,6 +28,14 @@ UPX_NOTE = (
     "the decompressor that UPX puts into each binary; its LICENSE lets compressed programs be "
     "distributed under any terms, as the UPX that made them is unmodified"
 )
+STUB = "unpacker"
+STUB_NOTE = (
+    "the head of each binary, which unpacks the rest into memory; build/native/stub, without a C "
+    "library"
+)
+
+DECOMPRESSORS = {"upx": "upx", "lzma": STUB, "none": ""}
+"""By way to compress: the component that it puts into each binary."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +165,8 @@ def _go(go: Go, found: buildinfo.Linked, table: Mapping[str, licences.Licence]) 
     return [tailscale, *rows, std, *([roots] if version else [])]
 
 
-def _c(go: Go, packed: bool, table: Mapping[str, licences.Licence]) -> list[Component]:
-    """Components that zig and UPX bring; their sources are unpacked to read the licences."""
+def _c(go: Go, packed: str, table: Mapping[str, licences.Licence]) -> list[Component]:
+    """Components beside Go's; their sources are unpacked to read the licences."""
     zig_pin, shell_pin, upx_pin = pin("zig"), pin("busybox"), pin("upx")
     zig = go.trees(zig_pin).data / "ziglang"
     texts = {
@@ -167,7 +175,7 @@ def _c(go: Go, packed: bool, table: Mapping[str, licences.Licence]) -> list[Comp
         "compiler-rt": licences.files(zig),
         OWN: licences.files(ROOT),
     }
-    if packed:
+    if packed == "upx":
         texts["upx"] = licences.files(go.trees(upx_pin).data)
     licences.check(texts, table)
     spdx = {name: table[name].expression for name in texts}
@@ -208,19 +216,23 @@ def _c(go: Go, packed: bool, table: Mapping[str, licences.Licence]) -> list[Comp
             note="zig's support routines for compiled C, in busybox",
         ),
     ]
-    if packed:
+    if packed == "upx":
         more = {"texts": texts["upx"], "note": UPX_NOTE}
         rows.append(_generic(upx_pin, "library", "upx:upx", spdx["upx"], **more))
+    if packed == "lzma":
+        own = spdx[OWN], texts[OWN]
+        rows.append(Component(STUB, "library", STUB, "", "", *own, note=STUB_NOTE))
     return rows
 
 
 def collect(
-    go: Go, target: Target, binary: Path, files: Rootfs, *, packed: bool, scratch: Path
+    go: Go, target: Target, binary: Path, files: Rootfs, *, packed: str, scratch: Path
 ) -> list[Component]:
     """Return all components of a platform's image, those that stand for files of it first.
 
-    `binary` is the Go binary before compression, `packed` says that UPX compressed what is in the
-    image. Raises BuildFailed for an unknown or changed licence, or a file that nothing stands for.
+    `binary` is the Go binary before compression, `packed` is the way in which what is in the
+    image was compressed. Raises BuildFailed for an unknown or changed licence, or a file that
+    nothing stands for.
     """
     table = licences.load()
     found = buildinfo.linked(go, target, binary, scratch)
@@ -234,7 +246,8 @@ def collect(
         name = Path(entry.path).name
         row = by_path.pop(name, None)
         if row:
-            needs = (*row.needs, "upx") if packed else row.needs
+            head = DECOMPRESSORS[packed]
+            needs = (*row.needs, head) if head else row.needs
             values = vars(row) | {"sha256": entry.sha256, "path": entry.path, "needs": needs}
         else:
             values = {

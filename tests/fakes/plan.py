@@ -21,6 +21,7 @@ from build.core import cache, digest
 from build.golang import linker, modules, stdlib
 from build.image import buildx, dist
 from build.lab import servers
+from build.native import packers
 from build.pipeline import order
 from build.sources import obtain as sources
 
@@ -30,6 +31,8 @@ FILES = {
     "compress-busybox": ("busybox",),
     "compress-tailscale.combined": ("tailscale.combined",),
     "upx": ("upx",),
+    "xz": ("xz",),
+    "stub": ("stub", "unpack"),
     "sbom": ("sbom.cdx.json",),
 }
 
@@ -70,6 +73,8 @@ def keys(folder: Path, worst: bool) -> dict[str, str]:
     stdlib.build(go)
     modules.source(go)
     servers.build(go)
+    for target in every.values():
+        packers.tools("lzma", target, go.trees)
     for wanted in pins().values():
         sources._checked.clear()
         sources.tree(wanted)

@@ -1,0 +1,257 @@
+"""Our own packer: a program and a stub to one file that unpacks itself into memory.
+
+Format: the stub's ELF file, then `struct payload` of stub/payload.h, then a raw LZMA stream and a
+zero. Before LZMA the code goes through a filter that makes branch targets absolute, so that calls
+of the same function are the same bytes; stub/unpack.c has the inverse of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import sys
+import zlib
+from array import array
+from dataclasses import dataclass
+
+from build.core.errors import BuildFailed
+
+MAGIC = b"mtpack1\0"
+_HEADER = struct.Struct("<8s16s4I4B")
+_CRC = struct.Struct("<I")
+_PLACE = 16
+"""Bytes that stub.ld reserves where the payload goes."""
+
+STUB_AT = 0x2000_0000
+"""Where stub.ld puts the stub: programs have to end below."""
+
+MOST = 1 << 26
+"""Bytes of a program that the proof takes (main.c)."""
+
+LISTED = 1024
+"""Bytes in which the stub looks for the list of segments (HEAD in stub.c)."""
+
+_EXEC, _LOAD, _DYNAMIC, _INTERP, _RUNNABLE = 2, 1, 2, 3, 1
+"""ELF: type ET_EXEC, segments PT_LOAD, PT_DYNAMIC, PT_INTERP, flag PF_X ("System V ABI", gABI)."""
+
+
+Model = tuple[int, int, int]
+"""LZMA's lc, lp and pb: how many bits of the byte before and of the place choose a probability."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How code of a machine is packed: number of its filter, and the model for large programs.
+
+    Of `small` ones all are tried beside it, which takes a second.
+    """
+
+    filter: int
+    model: Model
+    small: tuple[Model, ...]
+
+
+KINDS = {
+    183: Kind(1, (2, 2, 1), ((0, 2, 2), (1, 2, 2), (2, 2, 2))),
+    40: Kind(2, (2, 2, 2), ((0, 2, 2), (1, 2, 2), (2, 1, 2))),
+    62: Kind(3, (3, 0, 1), ((3, 0, 0), (3, 0, 2), (3, 1, 0))),
+}
+"""By ELF machine: EM_AARCH64, EM_ARM, EM_X86_64."""
+
+SMALL = 1 << 20
+"""Bytes of a small program."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What the list of segments says of one: kind, flags, place in file and memory, in bytes."""
+
+    kind: int
+    flags: int
+    offset: int
+    address: int
+    in_file: int
+    in_memory: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """An ELF file as far as packing goes.
+
+    `listed` is (offset, bytes of one, number) of the list of `segments`.
+    """
+
+    content: bytes
+    wide: bool
+    kind: int
+    machine: int
+    flags: int
+    listed: tuple[int, int, int]
+    segments: tuple[Segment, ...]
+
+    @property
+    def loaded(self) -> list[Segment]:
+        """The segments that are in memory."""
+        return [row for row in self.segments if row.kind == _LOAD]
+
+    @property
+    def code(self) -> tuple[int, int]:
+        """Offset and size of the first segment that can run, in whole words."""
+        row = next(row for row in self.loaded if row.flags & _RUNNABLE)
+        return row.offset, row.in_file & ~3
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models to try."""
+        kind = KINDS[self.machine]
+        return (kind.model, *(kind.small if len(self.content) <= SMALL else ()))
+
+
+def _refused(what: str, why: str) -> BuildFailed:
+    return BuildFailed(f"{what} cannot be packed", why=why, cure="use --compress upx or none")
+
+
+def _parsed(content: bytes, what: str) -> Program:
+    if content[:4] != b"\x7fELF" or content[4:6] not in (b"\1\1", b"\2\1"):
+        raise _refused(what, "it is not an ELF file with numbers in little endian")
+    wide = content[4] == 2
+    try:
+        kind, machine = struct.unpack_from("<HH", content, 16)
+        (at,) = struct.unpack_from("<Q" if wide else "<I", content, 32 if wide else 28)
+        flags, _, size, count = struct.unpack_from("<IHHH", content, 48 if wide else 36)
+        rows = []
+        for place in range(at, at + count * size, size):
+            if wide:
+                p_type, p_flags, *rest = struct.unpack_from("<2I5Q", content, place)
+            else:
+                p_type, *rest, p_flags = struct.unpack_from("<7I", content, place)
+            offset, address, _, in_file, in_memory = rest
+            rows.append(Segment(p_type, p_flags, offset, address, in_file, in_memory))
+    except (struct.error, ValueError) as error:
+        raise _refused(what, "its list of segments is damaged") from error
+    listed = (at, size, count)
+    return Program(content, wide, kind, machine, flags, listed, tuple(rows))
+
+
+def read(content: bytes, what: str) -> Program:
+    """Read an ELF file. Raises BuildFailed if it is not one that the stub can start."""
+    found = _parsed(content, what)
+    at, size, count = found.listed
+    loaded = found.loaded
+    faults = {
+        "it is not a static program for a fixed address": found.kind != _EXEC
+        or any(row.kind in (_INTERP, _DYNAMIC) for row in found.segments),
+        f"there is no filter for ELF machine {found.machine}": found.machine not in KINDS,
+        "nothing in it can run": not any(row.flags & _RUNNABLE for row in loaded),
+        "its list of segments is not where the stub looks for it": at + count * size > LISTED
+        or size != (56 if found.wide else 32),
+        "a segment is not in the file": any(
+            row.offset + row.in_file > len(content) or row.in_file > row.in_memory for row in loaded
+        ),
+        "it would overlap with the stub": any(
+            row.address + row.in_memory > STUB_AT for row in loaded
+        ),
+        "its segments are not in the order of the file": loaded
+        != sorted(loaded, key=lambda row: row.offset),
+        "it is too large": len(content) > MOST,
+    }
+    for why, wrong in faults.items():
+        if wrong:
+            raise _refused(what, why)
+    return found
+
+
+def _words(code: bytes) -> array[int]:
+    found = array("I", code)
+    if found.itemsize != 4:
+        raise AssertionError("this Python has other arrays")
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
+
+
+def _big_endian(words: array[int]) -> bytes:
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words.tobytes()
+
+
+def _arm64(code: bytes, start: int) -> bytes:
+    words = _words(code)
+    for i, word in enumerate(words):
+        if word & 0xFC00_0000 == 0x9400_0000:  # BL
+            words[i] = 0x9400_0000 | ((word + i) & 0x3FF_FFFF)
+        elif word & 0x9F00_0000 == 0x9000_0000:  # ADRP
+            page = ((word >> 29) & 3) | ((word >> 3) & 0x1F_FFFC)
+            page += (start + 4 * i) >> 12
+            words[i] = (word & 0x9F00_001F) | (page & 3) << 29 | (page & 0x1F_FFFC) << 3
+    return _big_endian(words)
+
+
+def _arm(code: bytes, start: int) -> bytes:
+    words = _words(code)
+    for i, word in enumerate(words):
+        if word & 0xFF00_0000 == 0xEB00_0000:  # BL
+            words[i] = 0xEB00_0000 | ((word + i) & 0xFF_FFFF)
+    return _big_endian(words)
+
+
+def _x86(code: bytes, start: int) -> bytes:
+    result, size, at = bytearray(code), len(code), 0
+    number = struct.Struct("<i")
+    while at + 5 < size:
+        if result[at] != 0xE8:  # CALL; jumps stay: most of them are near, and pack better so
+            at += 1
+            continue
+        (distance,) = number.unpack_from(result, at + 1)
+        if -at <= distance < size - at:
+            number.pack_into(result, at + 1, distance + at)
+        elif size - at <= distance < size:
+            # The inverse could not tell these from targets: they take the numbers left free.
+            number.pack_into(result, at + 1, distance - size)
+        at += 5
+    return bytes(result)
+
+
+_FILTERS = {1: _arm64, 2: _arm, 3: _x86}
+
+
+def filtered(program: Program) -> bytes:
+    """Return a program's content with its code as LZMA gets it."""
+    offset, size = program.code
+    content = program.content
+    code = _FILTERS[KINDS[program.machine].filter](content[offset : offset + size], offset)
+    return content[:offset] + code + content[offset + size :]
+
+
+def join(stub: bytes, program: Program, stream: bytes, model: Model) -> tuple[bytes, int]:
+    """Return the packed file, and where in it the payload begins.
+
+    `stub` is the platform's stub as linked, `stream` the LZMA stream of the filtered program, made
+    with `model`.
+    Raises BuildFailed if the stub is not what its linker script makes.
+    """
+    shape = _parsed(stub, "the stub")
+    loaded = shape.loaded
+    if (shape.wide, shape.machine) != (program.wide, program.machine) or len(loaded) != 1:
+        raise _refused("the stub", "it is not one piece for the program's machine")
+    begin = loaded[0].in_file - _PLACE
+    if loaded[0].offset or loaded[0].address != STUB_AT or begin % 16:
+        raise _refused("the stub", "it is not where its linker script puts it")
+    kind = KINDS[program.machine]
+    name = b"mt-" + hashlib.sha256(program.content).hexdigest()[:12].encode()
+    sizes = (len(program.content), len(stream))
+    header = _HEADER.pack(MAGIC, name, *sizes, *program.code, *model, kind.filter)
+    stream += b"\0"
+    header += _CRC.pack(zlib.crc32(stream))
+    result = bytearray(stub[:begin] + header + bytes(_CRC.size) + stream)
+    # Nothing is left of sections; the only segment is the whole file.
+    number, row = ("<Q", shape.listed[0] + 32) if shape.wide else ("<I", shape.listed[0] + 16)
+    for place in (row, row + struct.calcsize(number)):
+        struct.pack_into(number, result, place, len(result))
+    struct.pack_into(number, result, 40 if shape.wide else 32, 0)
+    struct.pack_into("<HHH", result, 58 if shape.wide else 46, 0, 0, 0)
+    struct.pack_into("<I", result, 48 if shape.wide else 36, program.flags)
+    place = begin + len(header)
+    _CRC.pack_into(result, place, zlib.crc32(result[:place]))
+    return bytes(result), begin

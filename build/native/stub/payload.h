@@ -1,0 +1,46 @@
+/* What follows the stub in a packed program. build/native/packer.py writes it. */
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+
+enum { FILTER_NONE = 0, FILTER_ARM64 = 1, FILTER_ARM = 2, FILTER_X86 = 3 };
+
+/* Numbers are little endian, as all our platforms are. */
+struct payload {
+	u8 magic[8];         /* MAGIC */
+	char name[16];       /* of the unpacked program: "mt-" and 12 hex digits, then a zero */
+	u32 size;            /* bytes of the unpacked program */
+	u32 packed;          /* bytes of the LZMA stream that follows this; a zero follows that */
+	u32 text, text_size; /* the code in the program, which the filter was for */
+	u8 lc, lp, pb, filter;
+	u32 stream_crc;      /* CRC-32 (ISO 3309) of the stream and the zero */
+	u32 head_crc;        /* the same of the file up to here */
+};
+
+#define MAGIC "mtpack1"
+
+#define PROBS_MOST 14148 /* numbers for lc + lp = 4; more are refused */
+
+/* Fills out[0..size) from in[0..packed); returns 0, or -1 for what is no such stream. Reads and
+ * writes nothing else, whatever the input; `probs` has PROBS_MOST numbers. */
+int lzma_decode(const u8 *in, u32 packed, u8 *out, u32 size, int lc, int lp, int pb, u16 *probs);
+
+/* Undoes the filter that brought branch targets into an absolute form. */
+void unfilter(int kind, u8 *code, u32 size, u32 start);
+
+/* Look for damage before anything else believes it: in the stub and the header of a packed program,
+ * whose first byte is `file`, and in its stream. Return 0 or what is wrong. `table` has 1024
+ * numbers, those that `crc_table` puts there. */
+void crc_table(u32 *table);
+const char *check_head(const u8 *file, const struct payload *p, const u32 *table);
+const char *check_stream(const struct payload *p, const u32 *table);
+
+/* Unpacks a program that was found right into out[0..p->size); returns 0 or what is wrong. */
+const char *unpack(const struct payload *p, u8 *out, u16 *probs);
+
+/* Where the file ends if the header is right. */
+static inline const u8 *end_of(const struct payload *p)
+{
+	return (const u8 *)(p + 1) + p->packed + 1;
+}
