@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -103,7 +104,8 @@ def test_the_daemons_own_files_pass_their_tests(shared_cache: Path, places: Path
     folder = tool.source / "cmd" / "tailscaled"
     files = [f"{name}{end}.go" for name in OWN for end in ("", "_test")]
     words = ["test", "-v", f"-tags={','.join(tailscale.tags(tool))}", *files, "mt_masquerade.go"]
-    env = tool.environment(places)
+    # Of the machine's programs a build sees none; these tests start some.
+    env = {**tool.environment(places), "PATH": os.environ["PATH"]}
     argv = [str(tool.root / "bin" / "go"), *words]
     log_file = places / "go.log"
     said = command.run(argv, what="our tests", log_file=log_file, env=env, cwd=folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -193,6 +194,7 @@ def test_the_device_takes_the_cipher_that_fits_the_cpu(
     """Where packets are sealed: tsasm with NEON, x/crypto (ours) without it."""
     program, cpu = emulator(target)[0], "cortex-a7" if neon == "on" else "cortex-a7,neon=off"
     place = tree / modules.INSIDE / "github.com/tailscale/wireguard-go"
-    words = ["test", f"-exec=env MT_NEON={neon} {program} -cpu {cpu}", "-v", "-run=MTAEAD", "."]
+    env = shutil.which("env")
+    words = ["test", f"-exec={env} MT_NEON={neon} {program} -cpu {cpu}", "-v", "-run=MTAEAD", "."]
     said = go(words, place / "device", tmp_path, target)
     assert "--- PASS: TestMTAEADByCPU" in said, said[-2000:]
