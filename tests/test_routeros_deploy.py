@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from build.core import certificates
+from build.core.errors import UserError
 from build.router import deploy, planning, state
 from build.router import render as renderer
 from build.router.restapi import Client, DeployError, offer
+from tests.routeros import authority
 from tests.routeros import bed as beds
 from tests.routeros.bed import NEW, OLD, Bed
 from tests.routeros.model import Image, versions
@@ -270,9 +274,14 @@ def test_the_digest_of_a_file(tmp_path: Path) -> None:
     )
 
 
-def deploy_task(address: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """`invoke deploy` as a user types it."""
-    env = dict(os.environ) | {"MT_ROUTER_PASSWORD": "secret", "COLUMNS": "200"}
+def deploy_task(
+    address: str, *words: str, bundle: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`invoke deploy` as a user types it; `bundle` is what the environment trusts."""
+    others = {*certificates.BUNDLES, "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"}
+    env = {name: value for name, value in os.environ.items() if name not in others}
+    env |= {"MT_ROUTER_PASSWORD": "secret", "COLUMNS": "200"}
+    env |= {"REQUESTS_CA_BUNDLE": str(bundle)} if bundle else {}
     argv = [sys.executable, "-m", "invoke", "deploy", "--host", address, *words]
     return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
 
@@ -298,3 +307,118 @@ def test_the_task_names_what_forbids_it() -> None:
         refused = deploy_task(at.client.base.removesuffix("/rest"), "--user", "nobody")
     assert refused.returncode == 2
     assert "refuses this user or password" in refused.stderr
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> authority.Files:
+    """The authority of the router's certificate, and that."""
+    return authority.make(tmp_path_factory.mktemp("tls") / "ours", "localhost")
+
+
+@pytest.fixture(scope="module")
+def another(tmp_path_factory: pytest.TempPathFactory) -> authority.Files:
+    """An authority that has nothing to do with the router."""
+    return authority.make(tmp_path_factory.mktemp("tls") / "another", "localhost")
+
+
+@pytest.mark.parametrize(
+    ("option", "environment", "trusted"),
+    [
+        ("ours", "another", True),
+        ("ours", None, True),
+        (None, "ours", True),
+        (None, "another", False),
+        (None, None, False),
+        ("another", "ours", False),
+    ],
+)
+def test_the_option_for_the_ca_wins_over_the_environment(
+    option: str | None,
+    environment: str | None,
+    trusted: bool,
+    ours: authority.Files,
+    another: authority.Files,
+    tmp_path: Path,
+) -> None:
+    settings = tmp_path / "settings.rsc"
+    settings.write_text(SCRIPTS["settings-tailscale"])
+    files = {"ours": ours.authority, "another": another.authority}
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(ours.certificate, ours.key)
+    rest = Rest(bare().router)
+    with serve(rest, tls) as address:
+        words = ["--ca", str(files[option])] if option else []
+        bundle = files[environment] if environment else None
+        shown = deploy_task(address, "--settings", str(settings), *words, bundle=bundle)
+    if trusted:
+        assert shown.returncode == 0, shown.stderr
+        assert "store the script update-tailscale" in shown.stdout
+        assert rest.requests
+        return
+    assert shown.returncode == 2
+    assert "its certificate is not trusted" in shown.stderr
+    # The cure is one that works: the environment is not asked where the option is given.
+    assert (str(another.authority) in shown.stderr) is (option == "another")
+    assert ("REQUESTS_CA_BUNDLE" in shown.stderr) is (option is None)
+    assert rest.requests == []
+
+
+NO_AUTHORITIES = {
+    "absent": "there is no such file",
+    "folder": "that is no file",
+    "below": "there is no such file",
+    "endless": "that is no file",
+    "long": "File name too long",
+    "text": "it holds no certificates",
+    "empty": "it holds no certificates",
+    "key": "it holds no certificates",
+    "cut": "it holds no certificates",
+}
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("kind", NO_AUTHORITIES)
+def test_a_file_without_an_authority_is_refused_before_the_first_request(
+    kind: str, secure: bool, ours: authority.Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over http too, which needs none: whoever names a file believes that it is used."""
+    whole = ours.authority.read_text()
+    contents = {"text": "nonsense\n", "empty": "", "key": ours.key.read_text(), "cut": whole[:200]}
+    path = tmp_path / kind
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "below":
+        path = ours.key / kind
+    elif kind == "endless":
+        path = Path("/dev/zero")
+    elif kind == "long":
+        path = tmp_path / ("x" * 300)
+    elif kind in contents:
+        path.write_text(contents[kind])
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(ours.authority))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(ours.certificate, ours.key)
+    rest = Rest(bare().router)
+    with serve(rest, tls if secure else None) as address:
+        with pytest.raises(UserError) as caught:
+            state.read(Client(address, "admin", "secret", str(path)))
+        assert f"the certificates in {path} cannot be read" in str(caught.value.what)
+        assert NO_AUTHORITIES[kind] in caught.value.why
+        assert caught.value.exit_code == 2
+        assert rest.requests == []
+        if secure and kind in contents:
+            # The environment's file is held to the same.
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(path))
+            with pytest.raises(UserError) as caught:
+                state.read(Client(address, "admin", "secret"))
+            assert "$REQUESTS_CA_BUNDLE names it" in caught.value.why
+        assert rest.requests == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_task_names_a_ca_that_is_not_there(scheme: str, tmp_path: Path) -> None:
+    absent = tmp_path / "nope.pem"
+    refused = deploy_task(f"{scheme}://127.0.0.1:9", "--ca", str(absent))
+    assert refused.returncode == 2
+    assert f"the certificates in {absent} cannot be read" in refused.stderr
+    assert "no answer" not in refused.stderr

@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 from build.core import log
 from build.core.address import origin, shown, split_login, weaker
 from build.core.answer import Answer, retry_after
-from build.core.certificates import certificates
+from build.core.certificates import authority, certificates
 from build.core.errors import BuildFailed, Error
 
 # requests is imported where it is used: it costs 100 ms that a build with nothing to fetch need not
@@ -105,8 +105,9 @@ def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
 class Transport:
     """Sends requests. What fails for good is raised as `error`, the caller's kind of Error.
 
-    `ca` is a file of certificates to trust instead of all others, the environment's included.
-    `sleep` takes seconds; `session` is for tests.
+    `ca` is a file of certificates to trust instead of all others, the environment's included;
+    raises UserError if it is none, also where no request needs it. `sleep` takes seconds;
+    `session` is for tests.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Transport:
     ) -> None:
         import requests
 
-        self.error, self._ca = error, ca
+        self.error, self._ca = error, authority(ca) if ca else ""
         self._session = session or requests.Session()
         self._session.auth = _nobody
         self._sleep, self._attempts, self._timeouts = sleep, attempts, timeouts
@@ -270,10 +271,10 @@ class Transport:
 
         said = phrase(error) or type(error).__name__
         if "certificate" in said:
-            return self.error(
-                f"{shown(address)}: {said}",
-                cure="name its authority in SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
-            )
+            cure = "name its authority in SSL_CERT_FILE or REQUESTS_CA_BUNDLE"
+            if self._ca:
+                cure = f"only what {self._ca} holds is trusted: name its authority's file instead"
+            return self.error(f"{shown(address)}: {said}", cure=cure)
         if isinstance(error, ValueError):
             return self.error(f"{shown(address)} is not a usable address", why=said)
         unsent = isinstance(error, requests.ConnectTimeout) or "refused" in said

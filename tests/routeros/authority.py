@@ -1,4 +1,4 @@
-"""A certificate authority made on the spot, for the registry of the tests."""
+"""A certificate authority made on the spot, for the servers of the tests."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -170,8 +171,8 @@ def _text(value: Value) -> str:
 
 
 @contextmanager
-def serve(rest: Rest) -> Iterator[str]:
-    """The interface on loopback; gives its address."""
+def serve(rest: Rest, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The interface on loopback; gives its address (with `tls` the host is ``localhost``)."""
 
     class Handler(BaseHTTPRequestHandler):
         def reply(self) -> None:
@@ -195,10 +196,13 @@ def serve(rest: Rest) -> Iterator[str]:
             """Keep the test output quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        base = "https://localhost" if tls else "http://127.0.0.1"
+        yield f"{base}:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
