@@ -23,7 +23,7 @@ CI_FILES = {
     "github-workflows": ".github/workflows/*.yaml",
     "renovate": "renovate.json",
 }
-ARCHITECTURES = ("amd64", "arm64", "armv7", "armv5")
+ARCHITECTURES = tuple(nox.project.load_toml(ROOT / "build" / "data" / "targets.toml"))
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "none" if INSIDE else "venv"
