@@ -56,7 +56,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def said(checkout: Path, *words: str, code: int = 0, **env: str) -> str:
     argv = [sys.executable, "-m", *words]
     done = subprocess.run(
-        argv, cwd=checkout, env=os.environ | env, text=True, capture_output=True, timeout=60
+        argv, cwd=checkout, env=os.environ | env, text=True, capture_output=True, timeout=1800
     )
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
