@@ -288,6 +288,14 @@ def sizes(session: nox.Session) -> None:
     session.run("python", "benchmarks/size.py", *session.posargs, external=INSIDE)
 
 
+@nox.session
+def costs(session: nox.Session) -> None:
+    """What each wanted feature costs, by building without it: an hour with an empty cache."""
+    prepare(session)
+    invoke(session, "features", "--cost")
+    invoke(session, "size", "--by", "feature")
+
+
 @nox.session(venv_backend="venv")
 def lock(session: nox.Session) -> None:
     """Renew requirements.txt from pyproject.toml."""
