@@ -213,7 +213,7 @@ HERE = [
     Run("invoke comment", "| "),
     Run("invoke evidence --write JOB"),
     Run("invoke evidence --require JOB"),
-    Run("invoke release-plan", f"v{TAILSCALE}-mt.1"),
+    Run("invoke release-plan", f"v{TAILSCALE}-mt.1", before="git checkout -q . && git clean -qfd"),
     Run("invoke release", f"v{TAILSCALE}-mt.1"),
     Run(
         "invoke release --revision",
@@ -222,7 +222,7 @@ HERE = [
         "&& git push -q origin HEAD:main",
     ),
     Run("invoke verify --arch amd64", "amd64"),
-    Run("invoke bump cmake 4.1.3", "4.1.3", before="git checkout -q . && git clean -qfd"),
+    Run("invoke bump cmake 4.1.3", "4.1.3"),
     Run("invoke build --arch arm64 --compress none", "-arm64.tar", before="git checkout -q ."),
     Run("invoke cache --list", "golang"),
     Run("invoke cache --prune", "stay", env={"MT_CACHE": "CACHE"}),
