@@ -230,10 +230,11 @@ def test_files_of_a_release_are_those_that_were_proved(proved: Path, made: Made)
         handover.files_of(parse_release("v1.102.5-mt.4"))
 
 
-def test_the_five_scripts_follow_the_published_image(places: Path) -> None:
+def test_the_scripts_follow_the_published_image(places: Path) -> None:
     files = handover.scripts(TAG, "registry.example/team/tailscale")
     assert [path.name for path in files] == [
-        f"{name}-tailscale.rsc" for name in ("install", "settings", "status", "uninstall", "update")
+        f"{name}-tailscale.rsc"
+        for name in ("install", "library", "settings", "status", "uninstall", "update")
     ]
     settings = next(path for path in files if path.name.startswith("settings")).read_text()
     assert "registry.example/team/tailscale" in settings
@@ -245,7 +246,8 @@ def test_the_five_scripts_follow_the_published_image(places: Path) -> None:
 
 def test_a_release_is_owed_until_all_of_it_is_there() -> None:
     scripts = {
-        f"{name}-tailscale.rsc" for name in "install settings status uninstall update".split()
+        f"{name}-tailscale.rsc"
+        for name in "install library settings status uninstall update".split()
     }
     whole = {"SHA256SUMS", "SHA256SUMS.sig", *scripts}
     assert handover.missing(TAG, "sha256:1", whole) == []
