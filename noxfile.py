@@ -23,7 +23,7 @@ CI_FILES = {
     "github-workflows": ".github/workflows/*.yaml",
     "renovate": "renovate.json",
 }
-ARCHITECTURES = ("amd64", "arm64", "armv7", "armv5")
+ARCHITECTURES = tuple(nox.project.load_toml(ROOT / "build" / "data" / "targets.toml"))
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "none" if INSIDE else "venv"
@@ -286,6 +286,14 @@ def sizes(session: nox.Session) -> None:
     """The binary by upstream's recipe and by ours, both built here, in one table."""
     prepare(session)
     session.run("python", "benchmarks/size.py", *session.posargs, external=INSIDE)
+
+
+@nox.session
+def costs(session: nox.Session) -> None:
+    """What each wanted feature costs, by building without it: an hour with an empty cache."""
+    prepare(session)
+    invoke(session, "features", "--cost")
+    invoke(session, "size", "--by", "feature")
 
 
 @nox.session(venv_backend="venv")

@@ -28,3 +28,6 @@ for module in (building, inputs, looking, proving, publishing, releasing, router
             namespace.add_task(found)
 
 asking.guard()
+
+if __name__ == "__main__":
+    asking.run()

@@ -170,3 +170,53 @@ def test_the_command_line_as_typed(words: list[str], says: str) -> None:
     assert "cure: " in done.stderr or "no end" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+OWN = [
+    (["-T", "x", "build"], "'x'", False),
+    (["--command-timeout", "abc", "pins"], "'abc'", False),
+    (["-T"], "--command-timeout needs a value", False),
+    (["-D", "x", "-l"], "'x'", False),
+    (["-c", "nofile", "build"], "'nofile'", False),
+    (["-c"], "--collection needs a value", False),
+    (["-r", "x", "pins"], "'tasks'", False),
+    (["--print-completion-script", "x"], "not supported", False),
+    (["-f", "nofile", "build"], "no file 'nofile'", True),
+    (["-f", "nofile.yaml", "build"], "no file 'nofile.yaml'", True),
+    (["-f", "LICENSE", "pins"], "not supported", True),
+    (["-f", "renovate.json", "--list-format", "x", "-l"], "'x' is not known", True),
+    (["-f", "LIST", "pins"], "no configuration", True),
+    (["-f", "WRONG", "pins"], "no configuration", True),
+    (["-f", "HALF", "pins"], "no configuration", True),
+    (["-f", "/tmp", "pins"], "no file '/tmp'", True),
+    (["--list-format=x", "--list"], "one of: flat, nested, json", True),
+    (["--prompt-for-sudo-password", "pins"], "nobody answers", True),
+]
+"""(words, what is said, whether our tasks are loaded before invoke comes to it)."""
+
+
+@pytest.mark.parametrize(("words", "says", "late"), OWN, ids=lambda value: str(value))
+def test_options_of_invoke_itself(words: list[str], says: str, late: bool, tmp_path: Path) -> None:
+    files = {"LIST": "[1]", "WRONG": '{"run": 3}', "HALF": "{"}
+    for name, text in files.items():
+        (tmp_path / f"{name}.json").write_text(text)
+    words = [str(tmp_path / f"{word}.json") if word in files else word for word in words]
+    lines = [[str(ROOT / "dev"), "invoke"]]
+    if late:
+        lines.append([str(Path(sys.executable).with_name("invoke"))])
+    for line in lines:
+        done = subprocess.run(
+            [*line, *words], cwd=ROOT, text=True, capture_output=True, stdin=subprocess.DEVNULL
+        )
+        assert done.returncode == 2, (line, done.stderr)
+        assert done.stderr.count("error: ") == done.stderr.count("cure: ") == 1
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+
+
+def test_the_tasks_are_found_wherever_dev_is_called(tmp_path: Path) -> None:
+    argv = [str(ROOT / "dev"), "invoke", "pins", "--json"]
+    done = subprocess.run(argv, cwd=tmp_path, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -18,6 +19,7 @@ from build.config import features, pins
 from build.config.pins import pin
 from build.core import cache, digest
 from build.core.errors import BuildFailed, Error, GateFailed, SourceError, UserError
+from build.router import render
 from build.sources import obtain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +46,7 @@ def laid_out(places: Path) -> Path:
         path = places / "repository" / name
         path.parent.mkdir(parents=True)
         path.write_text((ROOT / name).read_text())
+    shutil.copytree(ROOT / "routeros", places / "repository" / "routeros")
     return places / "repository" / "build" / "data" / "pins.toml"
 
 
@@ -474,9 +477,14 @@ def test_a_real_release(
     file = laid_out(places)
     monkeypatch.setattr(pins, "FILE", file)
     done = bump.bump(name, version, force=True)
-    found = pins.load(file)[name]
-    assert {key: getattr(found, key) for key in expected} == expected
+    known = pins.load(file)
+    assert {key: getattr(known[name], key) for key in expected} == expected
     assert done.vouched is (True if name == "tailscale" else None)
+    # The scripts follow the release that Tailscale's version makes, and no other pin.
+    folder = places / "repository" / "routeros"
+    values = render.Values(release=f"v{known['tailscale'].version}-mt.1")
+    for script, text in render.render_all(folder / "templates", None, values).items():
+        assert (folder / script).read_text() == text
 
 
 @pytest.mark.network

@@ -14,9 +14,10 @@ import pytest
 from fakes import releases
 from fakes.releases import Made, make
 
-from build.core import digest, git, paths
+from build.core import digest, git, marks, paths
 from build.core.errors import GateFailed, UserError
 from build.core.version import parse_release
+from build.image import record
 from build.release import evidence, handover
 
 TAG = "v1.102.5-mt.3"
@@ -120,7 +121,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def proved(made: Made, places: Path) -> Path:
     """A dist/ as `nox -s prove` leaves it: products, records of the gate, the report."""
     folder = places / "dist"
-    shutil.copytree(made.layout.parent, folder, ignore=shutil.ignore_patterns("cache"))
+    shutil.copytree(
+        made.layout.parent, folder, ignore=shutil.ignore_patterns("cache", *made.manifests)
+    )
     releases.passed(made)
     return folder
 
@@ -132,9 +135,30 @@ def test_what_was_proved_arrives_whole(proved: Path, made: Made) -> None:
     proved.rename(proved.with_name("kept"))
     handover.unpack(wanted)
     after = digest.tree_manifest(proved)
+    # The marks have the same names, in another order.
+    assert after.keys() - before.keys() == set()
+    del before[record.LOCK], after[record.LOCK]
     assert after == {name: row for name, row in before.items() if name in after}
     records = {f"runtime-{name}.json" for name in made.manifests}
     assert {"oci/index.json", "build.json", "SHA256SUMS", "report.md", *records} <= after.keys()
+
+
+def test_clean_knows_all_that_was_handed_over(proved: Path) -> None:
+    """In the job that proves and in the one that unpacks; files of others stay."""
+    wanted = handover.pack("## Report\n")
+    assert not marks.marked(proved) and marks.marked(handover.path().parent)
+    kept = {path: path.read_bytes() for path in proved.rglob("*") if path.is_file()}
+    (proved / "letters.txt").write_text("mine")
+    record.delete(record.deletable(proved))
+    assert [path.name for path in proved.iterdir()] == ["letters.txt"]
+    shutil.rmtree(proved)
+    handover.unpack(wanted)
+    assert {path for path in proved.rglob("*") if path.is_file()} == kept.keys()
+    # A report that comes later is one more, and what is put there by hand is nobody's of ours.
+    record.keep("figures.json", "{}")
+    (proved / "figures.html").write_text("mine")
+    record.delete(record.deletable(proved))
+    assert [path.name for path in proved.iterdir()] == ["figures.html"]
 
 
 def test_another_file_is_not_taken(proved: Path) -> None:
@@ -206,10 +230,11 @@ def test_files_of_a_release_are_those_that_were_proved(proved: Path, made: Made)
         handover.files_of(parse_release("v1.102.5-mt.4"))
 
 
-def test_the_five_scripts_follow_the_published_image(places: Path) -> None:
+def test_the_scripts_follow_the_published_image(places: Path) -> None:
     files = handover.scripts(TAG, "registry.example/team/tailscale")
     assert [path.name for path in files] == [
-        f"{name}-tailscale.rsc" for name in ("install", "settings", "status", "uninstall", "update")
+        f"{name}-tailscale.rsc"
+        for name in ("install", "library", "settings", "status", "uninstall", "update")
     ]
     settings = next(path for path in files if path.name.startswith("settings")).read_text()
     assert "registry.example/team/tailscale" in settings
@@ -221,7 +246,8 @@ def test_the_five_scripts_follow_the_published_image(places: Path) -> None:
 
 def test_a_release_is_owed_until_all_of_it_is_there() -> None:
     scripts = {
-        f"{name}-tailscale.rsc" for name in "install settings status uninstall update".split()
+        f"{name}-tailscale.rsc"
+        for name in "install library settings status uninstall update".split()
     }
     whole = {"SHA256SUMS", "SHA256SUMS.sig", *scripts}
     assert handover.missing(TAG, "sha256:1", whole) == []

@@ -28,6 +28,7 @@ from build.core.version import is_stable
 from build.gates import size
 from build.golang.gotool import toolchain_version
 from build.pipeline import order
+from build.router import render
 from build.sbom import notices
 
 PINS, SOURCES = "build/data/pins.toml", "docs/SOURCES.md"
@@ -94,12 +95,24 @@ def bump(
         if not dry_run:
             # Every time: whoever was stopped between the two files runs it again.
             notices.write(_root() / SOURCES, pins.load(pins.FILE))
+            if new.pin.module == TAILSCALE:
+                _render_scripts(new.pin)
         return result
 
 
 def _root() -> Path:
     """Return the checkout that the pins file is in."""
     return pins.FILE.parents[2]
+
+
+def _render_scripts(tailscale: Pin) -> None:
+    """Write the router's scripts, which say of which release they are."""
+    folder = _root() / "routeros"
+    values = render.Values(release=f"v{tailscale.version}-mt.1")
+    for name, text in render.render_all(folder / "templates", None, values).items():
+        fresh = folder / f".{name}"
+        fresh.write_text(text)
+        fresh.replace(folder / name)
 
 
 def plain_version(pin: Pin) -> str:
@@ -181,7 +194,8 @@ def summary(done: Bump) -> list[str]:
     if not done.measures:
         lines.append("sizes     not measured; --build does it")
     if done.written:
-        lines.append(f"{PINS} and {SOURCES} are changed; next: ./dev invoke build-all")
+        scripts = ", routeros/" if done.after.module == TAILSCALE else ""
+        lines.append(f"{PINS} and {SOURCES}{scripts} are changed; next: ./dev invoke build-all")
     else:
         lines.append(f"{PINS} is as it was")
     return lines

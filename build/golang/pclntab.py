@@ -17,6 +17,8 @@ PCDATA_INLINE = 2
 FUNCDATA_INLINE = 3
 FUNC_SIZE = 44
 NOTHING = 0xFFFFFFFF
+DEEPEST = 1000
+"""Calls inlined into each other; where a table has more it leads in a circle."""
 
 UNNAMED = "func."
 """The name of all functions whose own name our linker left out (patches/linker)."""
@@ -116,7 +118,10 @@ class Table:
                 return value
 
     def frames(self, func: Func, offset: int) -> list[Frame]:
-        """Return what the instruction at an offset belongs to, the innermost inlined call first."""
+        """Return what the instruction at an offset belongs to, the innermost inlined call first.
+
+        Raises ValueError for a tree of inlined calls without an end.
+        """
         _, pcfile, pcline, npcdata, unit = struct.unpack_from("<5I", self.data, func.at + 16)
         nfuncdata = self.data[func.at + FUNC_SIZE - 1]
         pcdata = struct.unpack_from(f"<{npcdata}I", self.data, func.at + FUNC_SIZE)
@@ -125,7 +130,7 @@ class Table:
         )
         tree = funcdata[FUNCDATA_INLINE] if nfuncdata > FUNCDATA_INLINE else NOTHING
         result: list[Frame] = []
-        while True:
+        while len(result) < DEEPEST:
             number, line = self._value(pcfile, offset), self._value(pcline, offset)
             file = "?"
             if number >= 0:
@@ -139,6 +144,7 @@ class Table:
             row = self.inline + tree + 16 * index
             _, name, offset, _ = struct.unpack_from("<IiiI", self.data, row)
             result.append(Frame(self._text(self.names + name), file, max(line, 0)))
+        raise ValueError(f"{func.name} has inlined calls that lead in a circle")
 
 
 def printed(name: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import lzma
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,14 @@ from build.core.errors import BuildFailed, UserError
 from build.golang.pclntab import UNNAMED, Func, Table, printed
 
 MAGIC = b"mikrotik-tailscale symbols 1\n"
+
+LARGEST, MEMORY = 64_000_000, 128 << 20
+"""Bytes of a sidecar when unpacked (ours have some 7,000,000), and to unpack it with (preset 9
+takes 65 MiB): a file that somebody names may be made to take all that there is.
+"""
+
+_DAMAGED = (struct.error, IndexError, KeyError, TypeError, ValueError)
+"""What the readers of a table raise where it leads nowhere."""
 
 
 def _table(path: Path) -> tuple[bytes, int, int, int]:
@@ -86,15 +95,27 @@ class Symbols:
 def load(sidecar: bytes) -> Symbols:
     """Read a sidecar. Raises UserError if it is none."""
     try:
-        body = lzma.decompress(sidecar)
+        body = _unpacked(sidecar)
         if not body.startswith(MAGIC):
             raise ValueError("it begins otherwise")
         line, _, data = body[len(MAGIC) :].partition(b"\n")
         header = json.loads(line)
-        table = Table(data, header["inline"])
-        return Symbols(header["stamp"], header["text"], table)
-    except (lzma.LZMAError, ValueError, KeyError) as error:
+        stamp, text, inline = header["stamp"], header["text"], header["inline"]
+        if not (isinstance(stamp, str) and isinstance(text, int) and isinstance(inline, int)):
+            raise ValueError("its header has other types")
+        return Symbols(stamp, text, Table(data, inline))
+    except (lzma.LZMAError, EOFError, RecursionError, BuildFailed, *_DAMAGED) as error:
         raise UserError("this is not a file of symbols", why=str(error)) from error
+
+
+def _unpacked(sidecar: bytes) -> bytes:
+    reader = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY)
+    body = reader.decompress(sidecar, LARGEST + 1)
+    if len(body) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} B")
+    if not reader.eof or reader.unused_data:
+        raise ValueError("it is cut off" if not reader.eof else "something follows it")
+    return body
 
 
 # A container's log may put the time and the name before each line; RouterOS does.
@@ -110,8 +131,15 @@ def symbolize(report: str, symbols: Symbols, trust: bool = False) -> str:
     """Return the report with places in source files, and with the inlined frames.
 
     `trust` takes the user's word for it that the report is of this build. Raises UserError if it
-    is of another one or has no stack trace.
+    is of another one or has no stack trace, and if the table of the symbols is damaged.
     """
+    try:
+        return _symbolized(report, symbols, trust)
+    except _DAMAGED as error:
+        raise UserError("this file of symbols is damaged", why=str(error)) from error
+
+
+def _symbolized(report: str, symbols: Symbols, trust: bool) -> str:
     if not trust and symbols.stamp not in report:
         raise UserError(
             "this report is not of the build that the symbols are of",

@@ -32,7 +32,7 @@ _PRODUCT = re.compile(
     r"|symbols-[0-9A-Za-z._+-]+\.xz"
     r"|sbom-[0-9A-Za-z._+-]+\.cdx\.json"
 )
-_REPORT = re.compile(r"runtime-[a-z0-9_]+\.json|figures\.(json|html)")
+_REPORT = re.compile(r"runtime-[a-z0-9_]+\.json|figures\.(json|html)|report\.md")
 
 _OUTER = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
 _OUTER |= {errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
@@ -173,6 +173,15 @@ def keep(name: str, text: str) -> Path:
         fresh.write_text(text)
         fresh.replace(dist / name)
     return dist / name
+
+
+def adopt(fresh: Path) -> None:
+    """Mark a folder that becomes dist/, and the reports in it, as ours.
+
+    For what another job of ours has handed over: all in `fresh` must be known to be of that job.
+    """
+    reports = sorted(path.name for path in fresh.iterdir() if _REPORT.fullmatch(path.name))
+    (fresh / LOCK).write_text("".join(f"{line}\n" for line in (_MARK, *reports)))
 
 
 def deletable(dist: Path) -> list[Path]:

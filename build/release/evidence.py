@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 
+from build.core import marks
 from build.core.errors import GateFailed, UserError
 from build.core.paths import work_dir
 
@@ -51,7 +52,7 @@ def write(name: str, value: str, environ: Mapping[str, str] = os.environ) -> Non
             stream.write(f"{name}<<{end}\n{value}\n{end}\n")
         return
     place = work_dir() / "evidence" / name
-    place.parent.mkdir(parents=True, exist_ok=True)
+    marks.make_folder(place.parent)
     place.write_text(value)
 
 

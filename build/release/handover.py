@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from build.config.targets import targets
-from build.core import digest
+from build.core import digest, marks
 from build.core.errors import GateFailed, UserError
 from build.core.paths import ROOT, dist_dir, work_dir
 from build.core.version import Release
 from build.gates import runtime
-from build.image import dist
+from build.image import dist, record
 from build.registry.repository import parse_repository
 from build.router import render
 from build.sources import archives
@@ -33,13 +33,13 @@ def path() -> Path:
 
 
 def _names() -> list[str]:
-    record = dist.read_record()
+    made = dist.read_record()
     records = [runtime.record_path(name).name for name in targets()]
-    names = [*record, *records, dist.RECORD, dist.SUMS]
-    if not record or (missing := [name for name in names if not (dist_dir() / name).exists()]):
+    names = [*made, *records, dist.RECORD, dist.SUMS]
+    if not made or (missing := [name for name in names if not (dist_dir() / name).exists()]):
         raise UserError(
             "there is nothing whole to hand over",
-            why=f"not in {dist_dir()}: {', '.join(missing)}" if record else "nothing is built",
+            why=f"not in {dist_dir()}: {', '.join(missing)}" if made else "nothing is built",
             cure="nox -s prove",
         )
     return names
@@ -52,8 +52,8 @@ def pack(report: str) -> str:
     """
     names = _names()
     dist.require_unchanged()
-    (dist_dir() / REPORT).write_text(report)
-    path().parent.mkdir(parents=True, exist_ok=True)
+    record.keep(REPORT, report)
+    marks.make_folder(path().parent)
     fresh = path().with_suffix(".fresh")
     with tarfile.open(fresh, "w", format=tarfile.PAX_FORMAT) as bundle:
         for name in sorted([*names, REPORT]):
@@ -86,6 +86,7 @@ def unpack(wanted: str) -> Path:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     archives.unpack(path(), fresh, 0)
+    record.adopt(fresh)
     fresh.replace(dist_dir())
     dist.require_unchanged()
     return dist_dir()
@@ -108,8 +109,8 @@ def files_of(release: Release) -> tuple[list[Path], str]:
     is not what was built.
     """
     dist.require_unchanged()
-    record = dist.read_record()
-    if odd := sorted({str(row.get("tag")) for row in record.values()} - {release.tag}):
+    made = dist.read_record()
+    if odd := sorted({str(row.get("tag")) for row in made.values()} - {release.tag}):
         raise UserError(
             f"{dist_dir()} is not of {release.tag}",
             why=f"it holds {', '.join(odd)}",
@@ -121,7 +122,7 @@ def files_of(release: Release) -> tuple[list[Path], str]:
         raise UserError(
             f"{dist_dir() / REPORT} is not there", why=str(error.strerror), cure="nox -s prove"
         ) from error
-    names = sorted([*record, dist.SUMS, dist.SIGNATURE])
+    names = sorted([*made, dist.SUMS, dist.SIGNATURE])
     return [path for name in names if (path := dist_dir() / name).is_file()], text
 
 
@@ -134,7 +135,7 @@ def scripts(tag: str, repository: str) -> list[Path]:
     if repository:
         values = replace(values, image=parse_repository(repository).text)
     folder = work_dir() / "scripts"
-    folder.mkdir(parents=True, exist_ok=True)
+    marks.make_folder(folder)
     texts = render.render_all(ROOT / "routeros" / "templates", None, values)
     for name, text in texts.items():
         (folder / name).write_text(text)

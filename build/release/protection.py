@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlsplit
 
+from build.config.pins import pin
 from build.config.tools import Finding
 from build.core.errors import BuildFailed, UserError
 from build.release.forge import Forge
@@ -20,9 +21,6 @@ JOBS = ("tests", "images", "passed")
 """Jobs of .github/workflows/pull.yaml that a merge has to wait for."""
 
 WOODPECKER = "ci/woodpecker/pr/pr-build"
-TAG = "v1.102.5-mt.1"
-"""A tag that the protection of tags has to cover."""
-
 SECRETS = (
     *("RENOVATE_TOKEN", "TAG_TOKEN", "REGISTRY_USER", "REGISTRY_PASSWORD"),
     *("SIGNING_KEY", "SIGNING_PASSWORD"),
@@ -163,7 +161,8 @@ def _tags(forge: Forge, github: bool) -> Finding:
         rows = _look(forge, "tag_protections")
         patterns = [str(row.get("name_pattern")) for row in rows or []]
         cure = "protect the tags v*-mt.*: only the bot that tags may push them"
-    ok = any(fnmatch.fnmatchcase(TAG, pattern) for pattern in patterns)
+    tag = f"v{pin('tailscale').version}-mt.1"
+    ok = any(fnmatch.fnmatchcase(tag, pattern) for pattern in patterns)
     seen = ", ".join(patterns) or "none protected"
     return _row(ok, "tags", seen, "a tag is a release", cure)
 
