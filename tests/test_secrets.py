@@ -11,6 +11,7 @@ import base64
 import contextlib
 import json
 import os
+import platform
 import shlex
 import socket
 import subprocess
@@ -37,7 +38,7 @@ from build.golang.gotool import Go
 from build.image import buildx, engine
 from build.lab.anchor import Anchor, wait_for
 from build.lab.container import Container
-from build.native import busybox, compress, upx
+from build.native import busybox, compress, stub, upx
 from build.registry import credentials
 from build.registry.client import Client
 from build.registry.repository import parse_repository
@@ -150,6 +151,7 @@ class Stage:
         self.folder, self._record = folder, folder / "planted" / "record"
         script = folder / "planted" / "shout.py"
         script.write_text(SHOUT.format(record=str(self._record), code=code))
+        platform.processor()  # Python asks `uname` for it, once in a process
         real = subprocess.Popen.__init__
 
         def start(process: Any, argv: Any, *more: Any, **options: Any) -> None:
@@ -187,9 +189,10 @@ def trees(places: Path) -> Callable[[Any], Any]:
     """Sources that need not be there."""
     folder = places / "tree"
     (folder / "bin").mkdir(parents=True, exist_ok=True)
-    for name in ("go", "upx", "cmake"):
-        (folder / "bin" / name).write_text("#!/bin/true\n")
-        (folder / "bin" / name).chmod(0o755)
+    (folder / "ziglang").mkdir(exist_ok=True)
+    for program in ("bin/go", "bin/upx", "bin/cmake", "ziglang/zig"):
+        (folder / program).write_text("#!/bin/true\n")
+        (folder / program).chmod(0o755)
     (folder / "cmake" / "data").mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         (folder / "cmake" / "data" / "bin").symlink_to(folder / "bin")
@@ -245,12 +248,15 @@ def in_upx(places: Path) -> None:
     upx.build(pin("upx"), pin("cmake"), pin("zig"), trees(places))
 
 
+def in_stub(places: Path) -> None:
+    stub.build(target("arm64"), pin("zig"), trees(places))
+
+
 def in_compress(places: Path) -> None:
     trees(places)
     path = places / "tree" / "bin" / "upx"
     packed = Artifact(path, path.stat().st_size, digest.of_file(path))
-    tool = SimpleNamespace(artifact=lambda name: packed)
-    compress.compress(packed, "arm64", "upx", lambda: tool)  # type: ignore[arg-type]
+    compress.compress(packed, "arm64", "upx", lambda: {"upx": packed})
 
 
 def in_git(places: Path) -> None:
@@ -294,8 +300,9 @@ SITES: dict[str, Callable[[Path], Any]] = {
     "lab.anchor:start": in_lab,
     "lab.container:run": in_container,
     "native.busybox:make": in_busybox,
-    "native.compress:make": in_compress,
-    "native.upx:make": in_upx,
+    "native.compress:__call__": in_compress,
+    "native.hostprogram:make": in_upx,
+    "native.stub:make": in_stub,
     "registry.credentials:_of_helper": in_helper,
     "sources.clients:_by_client": in_clients,
 }
