@@ -141,7 +141,10 @@ def wrong_clock(world: World) -> str:
 
 
 @canary(
-    "no-netfilter", "without nftables and iptables the node joins, answers and routes", slow=True
+    "no-netfilter",
+    "without nftables and iptables the node joins, answers and routes",
+    slow=True,
+    machine=False,
 )
 def no_netfilter(world: World) -> str:
     """The image has no iptables program; here the kernel refuses nftables as well."""
@@ -212,16 +215,20 @@ def portmap_upnp(world: World) -> str:
 def damaged_state(world: World) -> str:
     """A power cut while the file is written, or a full disk. It is the last canary."""
     world.node.stop()
-    state = world.node.path("state") / "tailscaled.state"
-    state.write_bytes(half := state.read_bytes()[: state.stat().st_size // 2])
+    name = "tailscaled.state"
+    state = world.node.kept()[name]
+    half = state[: len(state) // 2]
+    world.node.keep(name, half)
     world.node.start()
     await_(world.node.status, 15, "no answer with a truncated state file")
     demand("tailscaled.state" in world.node.log(), "the log does not name the damaged file")
     health = world.node.cli("status").output
     demand("state" in health.lower(), f"`tailscale status` does not tell: {health.strip()}")
-    demand(state.read_bytes() == half, "the damaged file was written over: nothing can be saved")
+    demand(
+        world.node.kept()[name] == half, "the damaged file was written over: nothing can be saved"
+    )
     world.node.stop()
-    state.unlink()
+    world.node.keep(name, None)
     world.node.start()
     await_(world.node.status, 15, "no answer without a state file")
     done = join(world, world.node, "--hostname=node")

@@ -78,8 +78,8 @@ class Container:
         (root / "etc" / "resolv.conf").write_text(f"nameserver {self.nameserver}\n")
         return self
 
-    def start(self) -> Container:
-        """Start it and return once PID 1 runs the entrypoint. Raises BuildFailed if it cannot."""
+    def words_of_start(self) -> list[str]:
+        """Return its environment and what PID 1 becomes, for `env -i`."""
         settings = dict(pair.split("=", 1) for pair in self.bundle.config["Env"]) | self.env
         if self.emulator:
             settings["QEMU_CPU"] = self.emulator[1]
@@ -87,6 +87,11 @@ class Container:
         words += [*self.wrapper, "chroot", ".", *self.bundle.config["Entrypoint"]]
         words += [*self.bundle.config["Cmd"], *self.words]
         words += ["--tun=userspace-networking"] if self.plain else []
+        return words
+
+    def start(self) -> Container:
+        """Start it and return once PID 1 runs the entrypoint. Raises BuildFailed if it cannot."""
+        words = self.words_of_start()
         self._starts += 1
         if self.volatile:
             self.lab.shell(f"rm -rf {self.home}/state/*\n")
@@ -229,3 +234,15 @@ class Container:
             info = path.lstat()
             found[str(path.relative_to(base))] = f"{info.st_size} {info.st_mtime_ns} {info.st_ino}"
         return found
+
+    def kept(self) -> dict[str, bytes]:
+        """Return {name: content} of what lies in its state folder."""
+        return {path.name: path.read_bytes() for path in self.path("state").iterdir()}
+
+    def keep(self, name: str, content: bytes | None) -> None:
+        """Put other content into a file of its state folder; None removes it."""
+        place = self.path("state") / name
+        if content is None:
+            place.unlink()
+        else:
+            place.write_bytes(content)

@@ -17,9 +17,10 @@ from build.gates.runtime import Bite, Record
 from build.golang import tailscale
 from build.image import bundle
 from build.image.bundle import Bundle
-from build.lab import measuring, servers
+from build.lab import boot, measuring, servers
 from build.lab.canaries import CANARIES
 from build.lab.controls import BREAKAGES, Breakage
+from build.lab.guest import Boot
 from build.lab.world import laboratory, populate
 from build.pipeline import order, variants
 
@@ -35,6 +36,17 @@ def program(offline: bool = False) -> Path:
     return cache.checked(made.artifact("mt-lab"))
 
 
+def boot_of(one: Target, offline: bool = False) -> Boot:
+    """Return what a platform's router-like machine boots, its kernel fetched and its initrd made.
+
+    Raises UserError for a platform that has none.
+    """
+    guest = servers.build_guest(order.go_command(offline), one)
+    made = boot.build(guest, one, offline=offline)
+    kernel, initrd = (cache.checked(made.artifact(name)) for name in ("vmlinuz", "initrd"))
+    return Boot(boot.model(one), kernel, initrd)
+
+
 def images(chosen: Sequence[Target], offline: bool = False) -> dict[str, Bundle]:
     """Build the images of these platforms through the cache and return them from dist/."""
     request = order.Request(list(chosen), order.release_of(), offline=offline, check_size=False)
@@ -47,14 +59,16 @@ def run(
     names: Sequence[str] = (),
     layout: Path | None = None,
     offline: bool = False,
+    *,
+    machine: bool = False,
 ) -> list[Record]:
     """Run the gate for these platforms, one after the other, and return their records.
 
-    `layout` is an OCI layout to take the images from instead of building them. The record of a
-    run of all canaries is kept in dist/.
+    `layout` is an OCI layout to take the images from instead of building them. With `machine` each
+    runs in a router-like machine. The record of a run of all canaries is kept in dist/.
     """
     tools.require()
-    runtime.require_machine(chosen)
+    runtime.require_machine(chosen, machine=machine)
     wanted = {one.name: one for one in [*chosen, target(PEERS)]}
     if layout:
         found = {one.name: bundle.read(layout, one) for one in chosen}
@@ -65,7 +79,8 @@ def run(
     mt_lab = program(offline)
     records = []
     for one in chosen:
-        record = runtime.verify(one, found[one.name], found[PEERS], mt_lab, names)
+        booted = boot_of(one, offline) if machine else None
+        record = runtime.verify(one, found[one.name], found[PEERS], mt_lab, names, booted)
         if not names:
             runtime.write(record)
         records.append(record)

@@ -13,6 +13,12 @@ import (
 	"unsafe"
 )
 
+func init() {
+	modes["sink"] = sink
+	modes["pour"] = pour
+	modes["watch"] = watch
+}
+
 // sink takes TCP connections on a port and swallows what they carry.
 func sink(args []string) {
 	listener := must(net.Listen("tcp", args[0]))
