@@ -20,7 +20,6 @@ from build.gates import runtime
 from build.gates.runtime import Record, Verdict
 from build.lab import boot
 from build.lab.guest import Guest
-from build.lab.topology import topology
 from build.sources import obtain
 
 
@@ -116,12 +115,6 @@ def test_each_machine_is_a_platform_and_boots_what_is_pinned() -> None:
     with pytest.raises(UserError, match="no router-like machine for amd64"):
         boot.model(target("amd64"))
     assert "vfp=off" in boot.MODELS["armv5"].cpu
-
-
-def test_the_cable_of_the_node_is_known() -> None:
-    node = topology().attached["node"]
-    assert node.addresses == ("172.20.0.2/24", "fd20:20::2/64")
-    assert node.gateways == ("172.20.0.1", "fd20:20::1")
 
 
 def test_answers_are_read_as_they_come(tmp_path: Path) -> None:

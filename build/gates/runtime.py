@@ -22,13 +22,21 @@ from build.core.errors import Error, GateFailed, UserError
 from build.core.paths import DATA, ROOT, dist_dir, work_dir
 from build.image import record as dist_record
 from build.image.bundle import Bundle
-from build.lab import boot, canaries_lan, canaries_manners, canaries_slow
-from build.lab.canaries import CANARIES, Canary
+from build.lab import (
+    boot,
+    canaries,
+    canaries_lan,
+    canaries_machine,
+    canaries_manners,
+    canaries_slow,
+)
+from build.lab.canary import CANARIES, Canary
 from build.lab.controls import Breakage
 from build.lab.guest import Boot
 from build.lab.world import World, laboratory, populate
 
-assert canaries_lan and canaries_manners and canaries_slow  # imported to register canaries
+# Imported to register their canaries.
+assert canaries and canaries_lan and canaries_machine and canaries_manners and canaries_slow
 
 PROGRAMS = {
     "unshare": "util-linux",
@@ -111,12 +119,7 @@ def tunnel_for(target: Target) -> str:
 
 def wanted_for(tunnel: str) -> list[Canary]:
     """Return the canaries that a run with such a tunnel must pass."""
-    found = list(CANARIES.values())
-    if tunnel == "user":
-        return [canary for canary in found if canary.user]
-    if tunnel == "machine":
-        return [canary for canary in found if canary.machine]
-    return found
+    return [canary for canary in CANARIES.values() if tunnel in canary.tunnels]
 
 
 def examine(targets: Sequence[Target] = (), *, machine: bool = False) -> list[Finding]:

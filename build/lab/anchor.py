@@ -40,11 +40,20 @@ def events(service: Service) -> list[dict[str, Any]]:
     return found
 
 
-def wait_for(test: Callable[[], Any], seconds: float, what: str, step: float = 0.05) -> Any:
-    """Call `test` until it returns something true and return that. Raises BuildFailed if late."""
-    end = time.monotonic() + seconds
+def wait_for(
+    test: Callable[[], Any],
+    seconds: float,
+    what: str,
+    step: float = 0.05,
+    clock: Callable[[], float] = time.monotonic,
+) -> Any:
+    """Call `test` until it returns something true and return that. Raises BuildFailed if late.
+
+    `seconds` are the clock's, which for a machine of its own is that machine's.
+    """
+    end = clock() + seconds
     while not (found := test()):
-        if time.monotonic() > end:
+        if clock() > end:
             raise BuildFailed(f"{what}: not within {seconds:g} s")
         time.sleep(step)
     return found

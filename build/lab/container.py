@@ -32,6 +32,7 @@ class Container:
     `env` is added to the image's environment, `words` to the daemon's arguments; `certificates`
     is the folder that a user mounts at /etc/ssl/certs, "" for none; `wrapper` is put before the
     entrypoint on this machine's side. `volatile` loses the state at each start: a broken mount.
+    `patience` is how many times longer than on this machine things may take it.
     `emulator` is qemu-user's program and its CPU, for an image of another machine: that runs in a
     user namespace, whose binfmt_misc is its own, with userspace networking.
     """
@@ -50,6 +51,7 @@ class Container:
     started: float = 0.0
     volatile: bool = False
     emulator: tuple[str, ...] = ()
+    patience: int = 1
     _starts: int = 0
     _addresses: list[str] = field(default_factory=list)
 
@@ -95,7 +97,7 @@ class Container:
         self._starts += 1
         if self.volatile:
             self.lab.shell(f"rm -rf {self.home}/state/*\n")
-        self.started = time.monotonic()
+        self.started = self.clock()
         places = [f"{self.home}/root", f"{self.home}/state", self.certificates, self.name]
         places.append(self.emulator[0] if self.emulator else "")
         self.service = self.lab.start(
@@ -107,6 +109,10 @@ class Container:
         if not self.pid:
             raise BuildFailed(f"container {self.name} does not start", why=self.log_tail())
         return self
+
+    def clock(self) -> float:
+        """Return seconds of the clock by which it lives."""
+        return time.monotonic()
 
     @property
     def plain(self) -> bool:
@@ -194,10 +200,15 @@ class Container:
             self._addresses = list(self.status().get("TailscaleIPs") or [])
         return self._addresses
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to PID 1, if it is there."""
+        if pid := self.pid:
+            os.kill(pid, number)
+
     def stop(self) -> None:
         """Stop it as RouterOS does: SIGTERM to PID 1, ten seconds, SIGKILL."""
-        if self.service and (pid := self.pid):
-            os.kill(pid, signal.SIGTERM)
+        if self.service and self.pid:
+            self.signal(signal.SIGTERM)
             end = time.monotonic() + 10
             while time.monotonic() < end and not self.service_ended():
                 time.sleep(0.05)
@@ -206,8 +217,8 @@ class Container:
 
     def kill(self) -> None:
         """End PID 1, which is the daemon, with SIGKILL: a crash or a power cut."""
-        if self.service and (pid := self.pid):
-            os.kill(pid, signal.SIGKILL)
+        if self.service and self.pid:
+            self.signal(signal.SIGKILL)
             wait_for(self.service_ended, 5, f"end of container {self.name}")
 
     def restart(self) -> None:

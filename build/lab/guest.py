@@ -21,9 +21,11 @@ from build.core.command import Outcome
 from build.core.errors import BuildFailed
 from build.lab.anchor import Anchor, wait_for
 from build.lab.boot import MODULES, Model
-from build.lab.topology import Attached
+from build.lab.topology import topology
 
-BOOT_SECONDS = 120
+BOOT_SECONDS = 600
+BUSY = 10
+"""How many times slower than its own clock says a machine may run where this one is busy."""
 PATIENCE = 3
 """A program inside may take that many times what it may take on this machine."""
 ENVIRONMENT = {"PATH": "/bin", "LANG": "C"}
@@ -34,8 +36,7 @@ NAMESPACE = "/run/netns/node"
 @dataclass(frozen=True)
 class Boot:
     """What a machine is made of: `kernel` and `initrd` files, `memory` in MiB of the machine,
-    `limit` what the container's cgroup may use, such as 96M. `counted` runs it with -icount, where
-    guest time is instructions: 4 ns each.
+    `limit` what the container's cgroup may use, such as 96M.
     """
 
     model: Model
@@ -43,15 +44,14 @@ class Boot:
     initrd: Path
     memory: int = 256
     limit: str = "96M"
-    counted: bool = False
 
 
 class Guest:
-    """A running machine. `flash` is the image file of its disk, `net` what its cable has."""
+    """A running machine. `flash` is the image file of its disk."""
 
     program = "/bin/mt-guest"
 
-    def __init__(self, lab: Anchor, space: str, boot: Boot, flash: Path, net: Attached) -> None:
+    def __init__(self, lab: Anchor, space: str, boot: Boot, flash: Path) -> None:
         """Start it and return once it obeys. Raises BuildFailed if it does not boot."""
         self.console = lab.logs / "console.log"
         lab.shell(
@@ -62,7 +62,7 @@ class Guest:
             "ip link set cable up\nip link set machine up\n",
             space,
         )
-        self._service = lab.start("machine", space, self._argv(boot, flash, net))
+        self._service = lab.start("machine", space, self._argv(boot, flash))
         self._numbers = itertools.count(1)
         self._read = 0
         self._answers: dict[int, Outcome] = {}
@@ -72,17 +72,19 @@ class Guest:
         wait_for(self._is_ready, BOOT_SECONDS, "boot of the machine")
         self.must(f"date -s @{int(time.time())}")
 
-    def _argv(self, boot: Boot, flash: Path, net: Attached) -> list[str]:
+    def _argv(self, boot: Boot, flash: Path) -> list[str]:
         model = boot.model
-        v4, v6 = net.addresses
-        facts = {"v4": v4, "v6": v6, "gw4": net.gateways[0], "gw6": net.gateways[1]}
+        home = topology().home
+        facts = {"v4": f"{home.container[0]}/24", "v6": f"{home.container[1]}/64"}
+        facts |= {"gw4": home.gateway[0], "gw6": home.gateway[1]}
         facts["limit"] = boot.limit
         words = [f"console={model.console}", "quiet", "panic=-1"]
         words += [f"mt.{key}={value}" for key, value in facts.items()]
-        counted = ["-icount", "shift=2"] if boot.counted else []
         return [
             *(model.program, "-M", model.board, "-cpu", model.cpu, "-smp", "1"),
-            *("-accel", "tcg,thread=single" if counted else "tcg", *counted),
+            # Its clock counts instructions, 4 ns each: else a daemon in a machine that gets little
+            # of this one's time runs into its own watchdogs.
+            *("-accel", "tcg,thread=single", "-icount", "shift=2"),
             *("-m", str(boot.memory), "-nodefaults", "-no-user-config"),
             *("-display", "none", "-no-reboot", "-serial", f"file:{self.console}"),
             *("-kernel", str(boot.kernel), "-initrd", str(boot.initrd), "-append", " ".join(words)),
@@ -145,7 +147,9 @@ class Guest:
                 raise BuildFailed("the machine is gone", why=command.tail(self.console))
             return number in self._answers
 
-        wait_for(answered, seconds + 20, f"the machine's answer to {shlex.join(argv)}", step=0.02)
+        wait_for(
+            answered, BUSY * seconds + 60, f"the machine's answer to {shlex.join(argv)}", step=0.02
+        )
         return self._answers.pop(number)
 
     def _order(self, order: dict[str, Any], env: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +14,21 @@ from build.core.command import Outcome
 from build.core.errors import BuildFailed
 from build.lab.anchor import PATH, wait_for
 from build.lab.container import FLASH_MB, SECTOR, Container
-from build.lab.guest import NAMESPACE, Boot, Guest
-from build.lab.topology import topology
+from build.lab.guest import NAMESPACE, PATIENCE, Boot, Guest
 
 CGROUP = "/sys/fs/cgroup/node"
 
 
 @dataclass
 class Machine(Container):
-    """A container that runs in a machine of its own. `boot` is what that is made of."""
+    """A container that runs in a machine of its own. `boot` is what that is made of.
 
+    `modules` is the step of boot.MODULES up to which its kernel has them before the first start.
+    """
+
+    patience: int = PATIENCE
     boot: Boot | None = None
+    modules: str = "base"
     guest: Guest | None = None
     _process: str = ""
     _pid: int = 0
@@ -42,11 +47,11 @@ class Machine(Container):
             "mkfs.ext4 -q -O ^has_journal -E lazy_itable_init=0 -d "
             f"{work} {self.home}.img\nrm -rf {work}\n"
         )
-        net = topology().attached[self.space]
-        self.guest = Guest(self.lab, self.space, self.boot, Path(f"{self.home}.img"), net)
+        self.guest = Guest(self.lab, self.space, self.boot, Path(f"{self.home}.img"))
         self.lab.elsewhere[self.space] = self.guest
         ca = self.lab.shell(f"cat {self.certificates}/*.pem\n")
         self.guest.must(f"cat > {self.certificates}/ca.pem <<'END'\n{ca}END\n")
+        self.guest.load(self.modules)
         return self
 
     def start(self) -> Machine:
@@ -56,16 +61,22 @@ class Machine(Container):
         self._process, self._pid = f"{self.name}-{self._starts}", 0
         if self.volatile:
             self.guest.must(f"rm -rf {self.home}/state/*\n")
-        self.started = time.monotonic()
+        self.started = self.clock()
         places = [f"{self.home}/root", f"{self.home}/state", self.certificates, self.name, ""]
         run = ["nsenter", f"--net={NAMESPACE}", "unshare", "--mount", "--pid", "--uts", "--fork"]
         line = [*run, "sh", "/contain.sh", *places, *self.words_of_start()]
         script = f"echo $$ > {CGROUP}/cgroup.procs; exec {shlex.join(line)}"
         self.guest.start(self._process, ["sh", "-c", script])
-        wait_for(lambda: self.pid or self.service_ended(), 30, f"container {self.name}")
+        wait_for(
+            lambda: self.pid or self.service_ended(), 30, f"container {self.name}", clock=self.clock
+        )
         if not self.pid:
             raise BuildFailed(f"container {self.name} does not start", why=self.log_tail())
         return self
+
+    def clock(self) -> float:
+        """Return seconds since the machine's boot, by its own clock."""
+        return float(self._ask("cat /proc/uptime").split()[0])
 
     def _events(self, kind: str) -> list[dict[str, object]]:
         assert self.guest is not None
@@ -101,7 +112,8 @@ class Machine(Container):
 
     def log_tail(self) -> str:
         """The last lines of the log, for messages."""
-        return "\n".join(self.log().split("\n")[-20:])
+        lines = self.log().split("\n")[-20:]
+        return "\n".join([*lines, *(f"ended with status {e['code']}" for e in self._events("end"))])
 
     def run(self, *argv: str, timeout: float = 20) -> Outcome:
         """Run a program of the image inside the container, as /container/shell does."""
@@ -130,21 +142,26 @@ class Machine(Container):
         """Whether the daemon's socket is there."""
         return self._ask(f"[ -S {self._socket()} ] && echo yes").strip() == "yes"
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to PID 1, if it is there."""
+        if pid := self.pid:
+            self._ask(f"kill -{int(number)} {pid}")
+
     def stop(self) -> None:
         """Stop it as RouterOS does: SIGTERM to PID 1, ten seconds, SIGKILL."""
-        if pid := self.pid:
-            self._ask(f"kill -TERM {pid}")
-            end = time.monotonic() + 10
-            while time.monotonic() < end and not self.service_ended():
+        if self.pid:
+            self.signal(signal.SIGTERM)
+            end = self.clock() + 10
+            while self.clock() < end and not self.service_ended():
                 time.sleep(0.1)
             if not self.service_ended():
                 self.kill()
 
     def kill(self) -> None:
         """End PID 1, which is the daemon, with SIGKILL: a crash or a power cut."""
-        if pid := self.pid:
-            self._ask(f"kill -KILL {pid}")
-            wait_for(self.service_ended, 15, f"end of container {self.name}")
+        if self.pid:
+            self.signal(signal.SIGKILL)
+            wait_for(self.service_ended, 15, f"end of {self.name}", clock=self.clock)
 
     def written(self) -> int:
         """Return the bytes written to its flash so far, once all of it has arrived there."""

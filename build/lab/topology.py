@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,25 +42,13 @@ class Home:
 
 
 @dataclass(frozen=True)
-class Attached:
-    """What a space's cable brings it: addresses with prefix and gateways, IPv4 and IPv6."""
-
-    addresses: tuple[str, ...]
-    gateways: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Topology:
-    """All of `lab.toml`; `script` makes the network where it is run, as root.
-
-    `attached` are the spaces that hang on one cable, by their name.
-    """
+    """All of `lab.toml`; `script` makes the network where it is run, as root."""
 
     internet: Internet
     home: Home
     spaces: tuple[str, ...]
     script: str
-    attached: Mapping[str, Attached]
 
 
 def _quoted(*words: str) -> str:
@@ -173,16 +160,7 @@ def load(path: Path) -> Topology:
         ]
         if rules := space.get("rules"):
             lines.append(_quoted("ip", "netns", "exec", name, "nft", rules))
-    ends = [end for link in table["link"] for end in link["ends"] if end["device"] == "eth0"]
-    attached = {
-        end["space"]: Attached(
-            tuple(end["addresses"]),
-            tuple(route.split()[-1] for route in spaces[end["space"]]["routes"]),
-        )
-        for end in ends
-    }
-    script = "\n".join(lines) + "\n"
-    return Topology(Internet(**internet), Home(**home), tuple(spaces), script, attached)
+    return Topology(Internet(**internet), Home(**home), tuple(spaces), "\n".join(lines) + "\n")
 
 
 @functools.cache

@@ -28,7 +28,7 @@ func sink(args []string) {
 		go func() {
 			defer conn.Close()
 			size, _ := io.Copy(io.Discard, conn)
-			tell(map[string]any{"event": "sunk", "bytes": size})
+			tell(map[string]any{"event": "sunk", "bytes": size, "from": conn.RemoteAddr().String()})
 		}()
 	}
 }
