@@ -23,6 +23,7 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "hosttools.toml": toolpath.load,
     "lab.toml": topology.load,
     "licences.toml": licences.load,
+    "machine.toml": pins.load,
     "pins.toml": pins.load,
     "rootfs.toml": rootfs.load,
     "targets.toml": targets.load,
