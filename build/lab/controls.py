@@ -17,7 +17,7 @@ class Breakage:
     `entrypoint` replaces lines of the entrypoint: {line to find: what to put there}. `options`
     go to the node's container; `world` are fields of the laboratory; `rules` the router's.
     `tunnels` are the runs that have it. On router-like machines, `platform` is the machine and
-    `image` the platform whose image it is given; `dies` is what is told if that ends at once.
+    `image` the platform whose image it is given; `dies` is how that ends at once.
     """
 
     name: str

@@ -171,11 +171,16 @@ def _bite(
             setattr(world, name, value)
         try:
             populate(world)
-        except BuildFailed as error:
-            # Only an end of the container that is the breakage's counts, not any other trouble.
-            if not breakage.dies or breakage.dies not in str(error):
+        except BuildFailed:
+            if not breakage.dies:
                 raise
-            ends = f"NOT SO. it ends at once, {breakage.dies}"
+        if breakage.dies:
+            # Only that end is the breakage's; any other trouble would say nothing.
+            if breakage.dies not in (last := world.node.log_tail()):
+                raise BuildFailed(
+                    f"{breakage.name}: it does not end with {breakage.dies}", why=last
+                )
+            ends = f"NOT SO. it ends at once with {breakage.dies}"
             return Bite(breakage, tuple(Verdict(c.name, False, 0.0, ends) for c in chosen))
         rules = "".join(f"nft insert rule inet lab passing '{r}'\n" for r in breakage.rules)
         world.lab.shell(rules, "router")
