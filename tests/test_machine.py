@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import lzma
 import tarfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,8 +23,10 @@ from build.core.service import Service
 from build.gates import runtime
 from build.gates.runtime import Record, Verdict
 from build.lab import boot
+from build.lab.controls import BREAKAGES
 from build.lab.guest import Guest
 from build.sources import obtain
+from build.trials import runs
 
 
 def module(*needs: str) -> bytes:
@@ -144,3 +150,29 @@ def test_a_machines_record_is_one_of_its_own() -> None:
     assert runtime.write(record).name == "machine-arm64.json"
     with pytest.raises(GateFailed, match="has not passed"):
         runtime.require("arm64", "sha256:1")
+
+
+@pytest.mark.parametrize("how", ["status 132", "status 1", "out of memory"])
+def test_the_wrong_image_has_to_die_of_a_missing_instruction(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Any other end of it would be trouble of the machine's, which proves nothing."""
+    world = SimpleNamespace(node=SimpleNamespace(log_tail=lambda: f"ended with {how}"))
+
+    @contextlib.contextmanager
+    def laboratory(*words: object, **options: object) -> Iterator[SimpleNamespace]:
+        yield world
+
+    monkeypatch.setattr(runs, "laboratory", laboratory)
+    monkeypatch.setattr(runs, "populate", lambda world: None)
+    (one,) = [breakage for breakage in BREAKAGES if breakage.dies]
+    image: Any = None
+
+    def bite() -> runtime.Bite:
+        return runs._bite(one, image, image, Path("mt-lab"), "machine", {})
+
+    if how == "status 132":
+        assert [verdict.ok for verdict in bite().verdicts] == [False]
+    else:
+        with pytest.raises(BuildFailed, match=how):
+            bite()
