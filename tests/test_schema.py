@@ -1,4 +1,4 @@
-"""The eight tables of build/data/: whatever is wrong in one, the error says where, and what is."""
+"""The nine tables of build/data/: whatever is wrong in one, the error says where, and what is."""
 
 from __future__ import annotations
 
