@@ -161,6 +161,13 @@ def runtime(session: nox.Session) -> None:
 
 
 @nox.session
+def machine(session: nox.Session) -> None:
+    """Boot an ARM machine with an old kernel for each ARM image (root, QEMU). Words: verify's."""
+    prepare(session)
+    invoke(session, "verify", "--machine", *session.posargs)
+
+
+@nox.session
 def comment(session: nox.Session) -> None:
     """Write what `report` left, in MT_REPORT, on the pull request that CI runs for."""
     prepare(session)

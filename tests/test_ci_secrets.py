@@ -15,7 +15,7 @@ from test_ci_files import ACTIONS, SESSION, WOODPECKER, lines, load
 from build.pipeline import order
 
 ROOT = Path(__file__).resolve().parent.parent
-BOOTING = {"runtime", "prove", "root", "rehearsal", "figures", "chain"}
+BOOTING = {"runtime", "machine", "prove", "root", "rehearsal", "figures", "chain"}
 """Sessions that run an image, as root."""
 
 PURPOSES = {

@@ -8,7 +8,7 @@ import pytest
 
 from build.core.errors import UserError
 from build.gates import runtime
-from build.lab.canaries import Canary
+from build.lab.canary import Canary
 from build.lab.world import World
 
 

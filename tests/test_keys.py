@@ -24,6 +24,7 @@ from fakes import programs
 from build.config.pins import pins
 from build.config.targets import targets
 from build.core import cache, code, paths
+from build.lab import boot
 from build.sources import obtain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,10 +50,14 @@ ONCE = {
     "xz tools",
     "buildx all",
 }
+GUESTS = {f"lab {name}" for name in boot.MODELS}
+MACHINES = {f"machine {name}" for name in boot.MODELS}
 SOURCES = {f"source {name}" for name in pins()}
-ALL = SOURCES | ONCE | each("golang", "busybox", "stub", *PACK, "image", "sbom")
-GO = {"tags all", "modules all", "stdlib all", "linker tools", "lab servers"} | each(
-    "golang", "sbom"
+ALL = SOURCES | ONCE | GUESTS | MACHINES | each("golang", "busybox", "stub", *PACK, "image", "sbom")
+GO = (
+    {"tags all", "modules all", "stdlib all", "linker tools", "lab servers"}
+    | GUESTS
+    | each("golang", "sbom")
 )
 HOST = {"upx tools", "xz tools"}
 """Programs for this machine, made of C."""
@@ -71,6 +76,8 @@ def closure(stages: Iterable[str]) -> set[str]:
             found |= {f"image {target}", "buildx all"}
         if found & {f"golang {target}", f"image {target}"}:
             found.add(f"sbom {target}")
+        if f"lab {target}" in found:
+            found.add(f"machine {target}")
     return found
 
 
@@ -194,7 +201,11 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "code of the root file system": (lambda c: c.code("image/rootfs"), IMAGE),
     "code of the other assembler": (lambda c: c.code("image/buildx"), {"buildx all"}),
     "code of the bill": (lambda c: c.code("sbom/inventory"), each("sbom")),
-    "code of the laboratory's servers": (lambda c: c.code("lab/servers"), {"lab servers"}),
+    "code of the laboratory's servers": (
+        lambda c: c.code("lab/servers"),
+        {"lab servers"} | GUESTS,
+    ),
+    "code of the machine": (lambda c: c.code("lab/boot"), MACHINES),
     "code of unpacking": (
         lambda c: c.code("sources/archives"),
         SOURCES | GO | each("busybox", "stub") | HOST | {"buildx all"},
@@ -297,7 +308,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "a platform's Go compiler": (
         lambda c: c.replace("build/data/targets.toml", 'GOARM64 = "v8.0"', 'GOARM64 = "v8.1"'),
-        {"golang arm64"},
+        {"golang arm64", "lab arm64"},
     ),
     "a platform's variant": (
         lambda c: c.replace("build/data/targets.toml", 'oci_variant = "v7"', 'oci_variant = "v8"'),
@@ -328,6 +339,18 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "the laboratory's servers": (
         lambda c: c.append("build/lab/server/control.go", "\n"),
         {"lab servers"},
+    ),
+    "the laboratory's probes": (
+        lambda c: c.append("build/lab/server/guest.go", "\n"),
+        {"lab servers"} | GUESTS,
+    ),
+    "what a machine does at boot": (
+        lambda c: c.append("build/lab/machine/init.sh", "\n"),
+        MACHINES,
+    ),
+    "the pin of a machine's kernel": (
+        lambda c: c.replace("build/data/machine.toml", 'sha256 = "4a2866', 'sha256 = "4a2867'),
+        {"machine armv7", "machine armv5"},
     ),
     # the machine
     "a program that builds see": (lambda c: c.host("make"), each("busybox") | HOST),
@@ -468,7 +491,7 @@ def test_each_builder_is_a_function_of_its_stages_module() -> None:
         for path in (ROOT / "build").rglob("*.py")
         if "cache.obtain(" in path.read_text()
     }
-    assert len(users) == 12, "and the plan above asks for each of them"
+    assert len(users) == 13, "and the plan above asks for each of them"
     for user in users:
         assert builders((ROOT / "build" / user).read_text()) == []
     assert builders("cache.obtain('a', 'b', {}, elsewhere.make)")

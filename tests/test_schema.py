@@ -1,4 +1,4 @@
-"""The eight tables of build/data/: whatever is wrong in one, the error says where, and what is."""
+"""The nine tables of build/data/: whatever is wrong in one, the error says where, and what is."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "hosttools.toml": toolpath.load,
     "lab.toml": topology.load,
     "licences.toml": licences.load,
+    "machine.toml": pins.load,
     "pins.toml": pins.load,
     "rootfs.toml": rootfs.load,
     "targets.toml": targets.load,

@@ -11,17 +11,18 @@ import pytest
 from build.core import errors
 from build.gates import runtime
 from build.gates.runtime import Record, Verdict
-from build.lab.canaries import CANARIES
-from build.lab.controls import BREAKAGES
+from build.lab.canary import CANARIES
+from build.lab.controls import BREAKAGES, breakages_for
 from build.lab.topology import topology
 
 IMAGE = "sha256:" + "1" * 64
+KERNEL = sorted(canary.name for canary in runtime.wanted_for("kernel"))
 
 
 @pytest.fixture
 def passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
     monkeypatch.setenv("MT_DIST", str(tmp_path))
-    verdicts = tuple(Verdict(name, True, 0.1, "seen") for name in CANARIES)
+    verdicts = tuple(Verdict(name, True, 0.1, "seen") for name in KERNEL)
     gate = runtime.gate_identity()
     return Record("amd64", IMAGE, gate, "kernel", 0.0, 1.0, {"seconds_to_running": 3.0}, verdicts)
 
@@ -51,7 +52,7 @@ def test_another_gate_is_refused(passing: Record) -> None:
     assert "another version" in refusal()
 
 
-@pytest.mark.parametrize("name", sorted(CANARIES))
+@pytest.mark.parametrize("name", KERNEL)
 def test_each_canary_counts(passing: Record, name: str) -> None:
     rest = tuple(verdict for verdict in passing.canaries if verdict.name != name)
     runtime.write(replace(passing, canaries=rest))
@@ -71,6 +72,11 @@ def test_a_damaged_record_is_none(passing: Record) -> None:
 def test_every_canary_has_a_breakage_and_every_breakage_a_canary() -> None:
     assert {name for breakage in BREAKAGES for name in breakage.fails} == set(CANARIES)
     assert all(breakage.fails for breakage in BREAKAGES)
+    for tunnel in ("kernel", "machine"):
+        bitten = {name for breakage in breakages_for(tunnel) for name in breakage.fails}
+        assert {canary.name for canary in runtime.wanted_for(tunnel)} <= bitten
+    # Else a run of --teeth would boot a machine to ask it nothing.
+    assert "no-refusals" not in {breakage.name for breakage in breakages_for("machine")}
 
 
 def test_what_is_missing_is_said_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

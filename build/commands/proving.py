@@ -12,6 +12,7 @@ from build.config import targets
 from build.core import errors
 from build.gates import figures, runtime
 from build.image import record as dist_record
+from build.lab import boot
 from build.trials import runs
 from build.views import plots, report
 
@@ -23,6 +24,7 @@ from build.views import plots, report
         "only": "a canary's name (with --teeth: a breakage's), repeatable; keeps no record",
         "teeth": "run every canary where it must fail, and fail if one passes",
         "layout": "OCI layout to take the images from (default: build them through the cache)",
+        "machine": "boot an ARM machine with an old kernel for each ARM image (QEMU)",
         "offline": "use only what is in the cache or in $MT_SOURCES",
         "doctor": "only say what this machine lacks for it",
         **COMMON,
@@ -30,18 +32,27 @@ from build.views import plots, report
 )
 @command
 def verify(
-    c, arch, only, teeth=False, layout="", offline=False, doctor=False, json=False, debug=False
+    c,
+    arch,
+    only,
+    teeth=False,
+    layout="",
+    machine=False,
+    offline=False,
+    doctor=False,
+    json=False,
+    debug=False,
 ):
     """Boot images in a network like a router's and run the canaries (root; exit code 3)."""
-    chosen = targets.select(arch)
+    chosen = targets.select(arch or (list(boot.MODELS) if machine else []))
     if doctor:
-        found = runtime.examine(chosen)
+        found = runtime.examine(chosen, machine=machine)
         report.findings(found)
         if not all(row.ok for row in found):
             raise Exit("", code=errors.UserError.exit_code)
         return
     if teeth:
-        bites = runs.teeth(only, offline)
+        bites = runs.teeth(only, offline, machine=machine)
         if json:
             report.print_json([dataclasses.asdict(bite) for bite in bites])
         else:
@@ -50,7 +61,7 @@ def verify(
         if missed:
             raise errors.GateFailed("canaries pass where they must fail", why=", ".join(missed))
         return
-    records = runs.run(chosen, only, Path(layout) if layout else None, offline)
+    records = runs.run(chosen, only, Path(layout) if layout else None, offline, machine=machine)
     if json:
         report.print_json([dataclasses.asdict(record) for record in records])
     else:

@@ -22,12 +22,21 @@ from build.core.errors import Error, GateFailed, UserError
 from build.core.paths import DATA, ROOT, dist_dir, work_dir
 from build.image import record as dist_record
 from build.image.bundle import Bundle
-from build.lab import canaries_lan, canaries_manners, canaries_slow
-from build.lab.canaries import CANARIES, Canary
+from build.lab import (
+    boot,
+    canaries,
+    canaries_lan,
+    canaries_machine,
+    canaries_manners,
+    canaries_slow,
+)
+from build.lab.canary import CANARIES, Canary
 from build.lab.controls import Breakage
+from build.lab.guest import Boot
 from build.lab.world import World, laboratory, populate
 
-assert canaries_lan and canaries_manners and canaries_slow  # imported to register canaries
+# Imported to register their canaries.
+assert canaries and canaries_lan and canaries_machine and canaries_manners and canaries_slow
 
 PROGRAMS = {
     "unshare": "util-linux",
@@ -58,7 +67,8 @@ class Verdict:
 class Record:
     """A run of the gate. `image` is the manifest's digest, `gate` stands for the gate's sources.
 
-    `tunnel` is `kernel`, or `user` under emulation; `at` is seconds since 1970.
+    `tunnel` is `kernel`, `user` under emulation, or `machine` in a router-like machine, which has a
+    kernel of its own; `at` is seconds since 1970.
     """
 
     target: str
@@ -92,7 +102,8 @@ class Bite:
 
 def gate_identity() -> str:
     """Return a hash of everything that decides what the gate looks at."""
-    files = [*sorted((ROOT / "build" / "lab").rglob("*")), DATA / "lab.toml", Path(__file__)]
+    data = [DATA / "lab.toml", boot.PINS]
+    files = [*sorted((ROOT / "build" / "lab").rglob("*")), *data, Path(__file__)]
     listing = {
         str(path.relative_to(ROOT)): digest.of_file(path)
         for path in files
@@ -108,10 +119,10 @@ def tunnel_for(target: Target) -> str:
 
 def wanted_for(tunnel: str) -> list[Canary]:
     """Return the canaries that a run with such a tunnel must pass."""
-    return [canary for canary in CANARIES.values() if tunnel == "kernel" or canary.user]
+    return [canary for canary in CANARIES.values() if tunnel in canary.tunnels]
 
 
-def examine(targets: Sequence[Target] = ()) -> list[Finding]:
+def examine(targets: Sequence[Target] = (), *, machine: bool = False) -> list[Finding]:
     """Look at everything the gate needs from this machine and return all findings."""
     purpose = "runtime gate"
     root = os.geteuid() == 0
@@ -125,7 +136,9 @@ def examine(targets: Sequence[Target] = ()) -> list[Finding]:
     found.append(Finding(loop, "/dev/loop-control", "there" if loop else "absent", purpose, cure))
     programs = dict(PROGRAMS)
     for target in targets:
-        if tunnel_for(target) == "user":
+        if machine:
+            programs[boot.model(target).program] = "qemu-system-arm"
+        elif tunnel_for(target) == "user":
             programs[EMULATORS[target.qemu[0]]] = "qemu-user-static"
     search = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     for name, package in programs.items():
@@ -135,9 +148,12 @@ def examine(targets: Sequence[Target] = ()) -> list[Finding]:
     return found
 
 
-def require_machine(targets: Sequence[Target]) -> None:
-    """Raise UserError that names all that this machine lacks. Nothing is skipped instead."""
-    lacking = [item for item in examine(targets) if not item.ok]
+def require_machine(targets: Sequence[Target], *, machine: bool = False) -> None:
+    """Raise UserError that names all that this machine lacks. Nothing is skipped instead.
+
+    `machine` says that each target boots a router-like machine of its own.
+    """
+    lacking = [item for item in examine(targets, machine=machine) if not item.ok]
     if lacking:
         raise UserError(
             "this machine lacks what the runtime gate needs",
@@ -187,15 +203,20 @@ def measure(world: World) -> dict[str, float]:
 
 
 def verify(
-    target: Target, image: Bundle, peers: Bundle, program: Path, names: Sequence[str] = ()
+    target: Target,
+    image: Bundle,
+    peers: Bundle,
+    program: Path,
+    names: Sequence[str] = (),
+    machine: Boot | None = None,
 ) -> Record:
     """Boot a platform's image, run its canaries (`names`: only these) and return the record.
 
     `peers` is the image of this machine's own platform, which client and exit node run; `program`
-    is `mt-lab`. Raises UserError for an unknown name, and BuildFailed if the laboratory itself
-    cannot be set up.
+    is `mt-lab`. With `machine` the image runs in that router-like machine. Raises UserError for an
+    unknown name, and BuildFailed if the laboratory itself cannot be set up.
     """
-    tunnel = tunnel_for(target)
+    tunnel = "machine" if machine else tunnel_for(target)
     chosen = wanted_for(tunnel)
     if unknown := set(names) - {canary.name for canary in chosen}:
         raise UserError(
@@ -208,9 +229,11 @@ def verify(
     options: dict[str, Any] = {}
     if tunnel == "user":
         options = {"emulator": target.qemu, "flash": False}
+    elif machine:
+        options = {"boot": machine}
     with (
-        log.step(target.name, "runtime gate"),
-        laboratory(program, logs_of(target.name), image, peers, **options) as world,
+        log.step(target.name, f"runtime gate, {tunnel}"),
+        laboratory(program, logs_of(f"{target.name}-{tunnel}"), image, peers, **options) as world,
     ):
         populate(world)
         figures = measure(world)
@@ -221,15 +244,19 @@ def verify(
     )
 
 
-def record_path(target: str) -> Path:
-    """Return where a platform's record lies, beside the image it speaks of."""
-    return dist_dir() / f"runtime-{target}.json"
+def record_path(target: str, kind: str = "runtime") -> Path:
+    """Return where a platform's record lies, beside the image it speaks of.
+
+    `kind` is `runtime`, or `machine` for the record of its router-like machine.
+    """
+    return dist_dir() / f"{kind}-{target}.json"
 
 
 def write(record: Record) -> Path:
     """Keep a record and return its path."""
     text = json.dumps({**asdict(record), "ok": record.ok}, indent=1) + "\n"
-    return dist_record.keep(record_path(record.target).name, text)
+    kind = "machine" if record.tunnel == "machine" else "runtime"
+    return dist_record.keep(record_path(record.target, kind).name, text)
 
 
 def read(target: str) -> Record | None:

@@ -32,7 +32,7 @@ _PRODUCT = re.compile(
     r"|symbols-[0-9A-Za-z._+-]+\.xz"
     r"|sbom-[0-9A-Za-z._+-]+\.cdx\.json"
 )
-_REPORT = re.compile(r"runtime-[a-z0-9_]+\.json|figures\.(json|html)|report\.md")
+_REPORT = re.compile(r"(runtime|machine)-[a-z0-9_]+\.json|figures\.(json|html)|report\.md")
 
 _OUTER = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
 _OUTER |= {errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from build.core import command, service
 from build.core.command import Outcome
@@ -40,14 +40,33 @@ def events(service: Service) -> list[dict[str, Any]]:
     return found
 
 
-def wait_for(test: Callable[[], Any], seconds: float, what: str, step: float = 0.05) -> Any:
-    """Call `test` until it returns something true and return that. Raises BuildFailed if late."""
-    end = time.monotonic() + seconds
+def wait_for(
+    test: Callable[[], Any],
+    seconds: float,
+    what: str,
+    step: float = 0.05,
+    clock: Callable[[], float] = time.monotonic,
+) -> Any:
+    """Call `test` until it returns something true and return that. Raises BuildFailed if late.
+
+    `seconds` are the clock's, which for a machine of its own is that machine's.
+    """
+    end = clock() + seconds
     while not (found := test()):
-        if time.monotonic() > end:
+        if clock() > end:
             raise BuildFailed(f"{what}: not within {seconds:g} s")
         time.sleep(step)
     return found
+
+
+class Elsewhere(Protocol):
+    """A machine that stands where a space's cable ends: what is run in the space is run there."""
+
+    program: str
+
+    def inside(self, argv: Sequence[str], timeout: float = 15, stdin: str = "") -> Outcome:
+        """Run a program there."""
+        ...
 
 
 class Anchor:
@@ -58,6 +77,7 @@ class Anchor:
         self.logs = logs
         self._services: list[Service] = []
         self.pid = 0
+        self.elsewhere: dict[str, Elsewhere] = {}
 
     def __enter__(self) -> Anchor:
         """Make the namespaces. Raises BuildFailed if the kernel refuses."""
@@ -88,26 +108,30 @@ class Anchor:
 
     def shell(self, script: str, space: str = "") -> str:
         """Run shell lines as root inside, each of which must succeed. Raises BuildFailed."""
-        done = command.call(
-            [*self._enter(space), "sh", "-es"],
-            env=ENVIRONMENT,
-            cwd=Path("/"),
-            timeout=60,
-            stdin=script,
-        )
+        done = self.call(space, ["sh", "-es"], 60, script)
         if not done.ok:
             raise BuildFailed("the laboratory cannot be set up", why=done.output.strip())
         return done.output
 
-    def call(self, space: str, argv: Sequence[str], timeout: float = 15) -> Outcome:
-        """Run a program of this machine in a network namespace."""
+    def call(
+        self, space: str, argv: Sequence[str], timeout: float = 15, stdin: str = ""
+    ) -> Outcome:
+        """Run a program of this machine in a network namespace, or of the machine that is there."""
+        if there := self.elsewhere.get(space):
+            return there.inside(argv, timeout, stdin)
         return command.call(
-            [*self._enter(space), *argv], env=ENVIRONMENT, cwd=Path("/"), timeout=timeout
+            [*self._enter(space), *argv],
+            env=ENVIRONMENT,
+            cwd=Path("/"),
+            timeout=timeout,
+            stdin=stdin,
         )
 
     def probe(self, space: str, *words: str, timeout: float = 15) -> dict[str, Any]:
         """Run a probe of ours (ask, pour) there and return what it told."""
-        done = self.call(space, [str(self.program), *words], timeout)
+        there = self.elsewhere.get(space)
+        program = there.program if there else str(self.program)
+        done = self.call(space, [program, *words], timeout)
         lines = [line for line in done.output.split("\n") if line.startswith("{")]
         return json.loads(lines[-1]) if lines else {"error": done.output.strip() or "no answer"}
 

@@ -6,8 +6,8 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from build.lab.canaries import canary
-from build.lab.world import World, await_, demand
+from build.lab.canary import canary
+from build.lab.world import World, demand
 
 OUT_BY_TUNNEL = 77
 """Routing table of the router that sends the LAN's internet traffic to the container."""
@@ -64,6 +64,7 @@ def _through_exit(world: World) -> str:
 @canary(
     "lan-behind-exit",
     "behind another exit node the LAN gets out through it and is reached from the tailnet",
+    tunnels=("kernel",),
 )
 def lan_behind_exit(world: World) -> str:
     """--exit-node-allow-lan-access, on a LAN that Tailscale does not see."""
@@ -74,6 +75,7 @@ def lan_behind_exit(world: World) -> str:
     "lan-behind-exit-bare",
     "without netfilter the LAN gets out through an exit node that accepts routes",
     slow=True,
+    tunnels=("kernel",),
 )
 def lan_behind_exit_bare(world: World) -> str:
     """Nothing masquerades then: the LAN's own addresses have to be taken by the exit node."""
@@ -108,7 +110,7 @@ def lan_inside_route(world: World) -> str:
         return world.node.run("ip", "route", "get", address).output
 
     try:
-        await_(lambda: "tailscale0" in way("192.168.1.1"), 20, "the node takes no peer's route")
+        world.wait(lambda: "tailscale0" in way("192.168.1.1"), 20, "the node takes no peer's route")
         _lan_both_ways(world, "while a peer announces networks around it")
         gateway = home.gateway[0]
         demand(world.node.run("ping", "-c", "1", gateway).ok, f"the router {gateway} is lost")
@@ -122,6 +124,7 @@ def lan_inside_route(world: World) -> str:
 @canary(
     "exit-ipv6-routed",
     "clients of the exit node have IPv6 through a router that masquerades IPv4 only",
+    tunnels=("kernel",),
 )
 def exit_ipv6_routed(world: World) -> str:
     """The container has an address of the provider's prefix too; Tailscale masquerades to it."""
@@ -157,6 +160,7 @@ def exit_ipv6_routed(world: World) -> str:
     "port-forward",
     "peers come in by a forwarded UDP port, which is 41641 or what TS_PORT says",
     slow=True,
+    tunnels=("kernel",),
 )
 def port_forward(world: World) -> str:
     """The router forwards one port; nothing that the container starts by UDP gets out.
@@ -183,13 +187,13 @@ def port_forward(world: World) -> str:
     try:
         with world.rules("blocked", drop):
             start("45001")
-            await_(lambda: "via DERP" in path(), 25, "no path by relay")
+            world.wait(lambda: "via DERP" in path(), 25, "no path by relay")
             time.sleep(6)
             demand(
                 "via DERP" in (said := path()), f"direct by another port: proves nothing: {said}"
             )
             start("45000")
-            await_(lambda: "via 203.0.113.20:" in path(), 45, "no direct path")
+            world.wait(lambda: "via 203.0.113.20:" in path(), 45, "no direct path")
     finally:
         world.lab.shell(f"nft delete element {element}", "router")
         del node.env["TS_PORT"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
 
-from build.lab.canaries import canary
-from build.lab.world import World, await_, demand
+from build.lab.canary import canary
+from build.lab.world import World, demand
 
 REFUSED = {
     "set --ssh": "RouterOS has an SSH server",
@@ -71,7 +70,9 @@ WORK = (
 )
 
 
-@canary("refusals", "commands of public guides work, or say in a sentence why not")
+@canary(
+    "refusals", "commands of public guides work, or say in a sentence why not", tunnels=("kernel",)
+)
 def refusals(world: World) -> str:
     """No page that is not found, no panic, no setting that is kept and never obeyed."""
     wrong = []
@@ -100,7 +101,7 @@ def zombies(world: World) -> str:
         node.run("sh", "-c", "for i in 1 2 3 4; do (sleep 0.5 & sleep 0.1 &) & done; true")
     count = ("sh", "-c", "grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l")
     time.sleep(1)
-    await_(lambda: node.run(*count).output.strip() == "0", 8, "zombies stay")
+    world.wait(lambda: node.run(*count).output.strip() == "0", 8, "zombies stay")
     # The daemon's own children are os/exec's.
     demand("no child processes" not in node.log(), "the daemon misses children of its own")
     return "0 after 40 orphans"
@@ -112,15 +113,15 @@ def health(world: World) -> str:
     node = world.node
     check = node.bundle.config["Healthcheck"]
     demand(check["Test"][0] == "CMD", f"not a plain command: {check['Test']}")
-    before, began = node.written(), time.monotonic()
+    before, began = node.written(), node.clock()
     done = node.run(*check["Test"][1:])
-    took = time.monotonic() - began
+    took = node.clock() - began
     demand(done.ok, f"a daemon that answers is unhealthy: {done.output.strip()}")
-    os.kill(node.pid, signal.SIGSTOP)
+    node.signal(signal.SIGSTOP)
     try:
         deaf = node.run(*check["Test"][1:], timeout=check["Timeout"] / 1e9)
     finally:
-        os.kill(node.pid, signal.SIGCONT)
+        node.signal(signal.SIGCONT)
     demand(not deaf.ok, "a daemon that does not answer is healthy")
     demand(node.written() == before, "the check writes to flash")
     return f"healthy in {took:.2f} s; a stopped daemon is not"
@@ -130,12 +131,12 @@ def health(world: World) -> str:
 def stops(world: World) -> str:
     """RouterOS kills after ten seconds, and an update waits for it."""
     node = world.node
-    began = time.monotonic()
+    began = node.clock()
     node.stop()
-    took = time.monotonic() - began
+    took = node.clock() - began
     node.start()
     world.back("a restart")
-    demand(took < 1.0, f"it took {took:.1f} s")
+    demand(took < 1.0 * node.patience, f"it took {took:.1f} s")
     return f"{took:.2f} s"
 
 
@@ -152,7 +153,12 @@ def _named(world: World, old: str, new: str) -> None:
     world.lab.shell("\n".join(lines) + "\n", "node")
 
 
-@canary("veth-name", "the veth may be called as the tunnel is, or begin so", slow=True)
+@canary(
+    "veth-name",
+    "the veth may be called as the tunnel is, or begin so",
+    slow=True,
+    tunnels=("kernel",),
+)
 def veth_name(world: World) -> str:
     """Inside the container the interface has the name that the router's owner gave the veth."""
     node, names = world.node, ("tailscale-veth", "tailscale0")
@@ -161,9 +167,9 @@ def veth_name(world: World) -> str:
         _named(world, "eth0", name)
         try:
             node.start()
-            await_(node.running, 25, f"the node is not connected behind a veth named {name}")
+            world.wait(node.running, 25, f"the node is not connected behind a veth named {name}")
             other = world.client.addresses()[0]
-            await_(lambda: world.ping("node", other, 1), 20, f"no peer behind a veth {name}")  # noqa: B023
+            world.wait(lambda: world.ping("node", other, 1), 20, f"no peer behind a veth {name}")  # noqa: B023
             said = node.log()
             demand("all links down" not in said, f"'all links down' with a veth named {name}")
         finally:
@@ -179,6 +185,7 @@ def veth_name(world: World) -> str:
     "TS_AUTHKEY and its kind log in at the first start, and the key is kept nowhere",
     slow=True,
     user=True,
+    tunnels=("kernel",),
 )
 def settings_of_others(world: World) -> str:
     """What upstream's image takes, in a container without a state; then a second start."""
@@ -199,7 +206,7 @@ def settings_of_others(world: World) -> str:
     node.env |= own
     try:
         node.start()
-        await_(node.running, 60, "the settings of a paste do not log in")
+        world.wait(node.running, 60, "the settings of a paste do not log in")
         prefs = node.cli("debug", "prefs").output
         for wanted in ('"Hostname": "pasted"', '"198.18.7.0/24"', '"CorpDNS": false'):
             demand(wanted in prefs, f"not obeyed: {wanted}")
@@ -219,5 +226,5 @@ def settings_of_others(world: World) -> str:
         node.stop()
         world.lab.shell(f"rm -rf {node.home}/state\nmv {node.home}/kept {node.home}/state\n")
         node.start()
-        await_(node.running, 25, "the node is not connected with its own state again")
+        world.wait(node.running, 25, "the node is not connected with its own state again")
     return "logged in once, then left alone"

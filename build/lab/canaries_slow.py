@@ -5,24 +5,8 @@ from __future__ import annotations
 import time
 
 from build.lab.anchor import events
-from build.lab.canaries import canary
-from build.lab.world import QUAD100, World, await_, demand, join
-
-
-def _back(world: World, what: str, seconds: float = 25) -> str:
-    """Wait until the node is connected again and reaches the client."""
-    began = time.monotonic()
-    world.back(what, seconds)
-    took = time.monotonic() - began
-    other = world.client.addresses()[0]
-
-    def reached() -> bool:
-        if world.node.plain:
-            return world.node.cli("ping", "-c", "1", "--timeout=2s", other).ok
-        return world.ping("node", other, 1)
-
-    await_(reached, seconds, f"no peer is reached after {what}")
-    return f"{took:.1f} s"
+from build.lab.canary import canary
+from build.lab.world import QUAD100, World, demand, join, reconnected
 
 
 def _identity(world: World) -> tuple[str, str]:
@@ -39,7 +23,7 @@ def restart(world: World) -> str:
     before = _identity(world)
     written = world.node.written()
     world.node.restart()
-    took = _back(world, "a restart")
+    took = reconnected(world, "a restart")
     demand(_identity(world) == before, f"was {before}, is {_identity(world)}")
     written = world.node.written() - written
     demand(written <= 16384, f"a restart writes {written} bytes to flash")
@@ -57,7 +41,7 @@ def crash(world: World) -> str:
     before = _identity(world)
     world.node.kill()
     world.node.start()
-    took = _back(world, "kill -9")
+    took = reconnected(world, "kill -9")
     demand(_identity(world) == before, f"was {before}, is {_identity(world)}")
     names = (f"client.{world.net.internet.domain}", world.fresh_name())
     for name in () if world.node.plain else names:
@@ -77,7 +61,7 @@ def log_verbose(world: World) -> str:
     world.node.env["TS_LOG_VERBOSITY"] = "1"
     try:
         world.node.restart()
-        _back(world, "a restart")
+        reconnected(world, "a restart")
         lines = world.node.log().split("\n")
     finally:
         del world.node.env["TS_LOG_VERBOSITY"]
@@ -98,7 +82,7 @@ def control_outage(world: World) -> str:
     try:
         time.sleep(2)
         # Lost means lost for good; one answer may be late where the machine is busy.
-        await_(world.reaches_lan, 15, "the LAN is lost without control server")
+        world.wait(world.reaches_lan, 15, "the LAN is lost without control server")
         if not world.node.plain:
             found = world.ask("node", QUAD100, f"client.{world.net.internet.domain}")
             demand(found.get("rcode") == "Success", f"MagicDNS without control server: {found}")
@@ -112,7 +96,7 @@ def control_outage(world: World) -> str:
 
     world.set_(world.exit, f"--advertise-routes={route}")
     try:
-        await_(heard, 60, f"the node never hears of {route} after the control server is back")
+        world.wait(heard, 60, f"the node never hears of {route} after the control server is back")
     finally:
         world.exit.cli("set", "--advertise-routes=")
     return "LAN and names without it; a new route arrives afterwards"
@@ -130,18 +114,23 @@ def wrong_clock(world: World) -> str:
     world.tell_control("clock 48h")
     try:
         world.node.start()
-        await_(world.node.status, 15, "the daemon does not answer while the clock is wrong")
+        world.wait(world.node.status, 15, "the daemon does not answer while the clock is wrong")
         # Until now it was refused: connected would mean that certificates are not checked.
         time.sleep(4)
         demand(not world.node.running(), "connected although the certificate is not valid yet")
         demand("x509" in world.node.log(), "the log does not say that a certificate is the reason")
     finally:
         world.tell_control("clock 0s")
-    return "connected " + _back(world, "the clock is right", 60) + " after the clock was right"
+    return (
+        "connected " + reconnected(world, "the clock is right", 60) + " after the clock was right"
+    )
 
 
 @canary(
-    "no-netfilter", "without nftables and iptables the node joins, answers and routes", slow=True
+    "no-netfilter",
+    "without nftables and iptables the node joins, answers and routes",
+    slow=True,
+    tunnels=("kernel",),
 )
 def no_netfilter(world: World) -> str:
     """The image has no iptables program; here the kernel refuses nftables as well."""
@@ -150,7 +139,7 @@ def no_netfilter(world: World) -> str:
     node.wrapper = [str(world.lab.program), *world.without]
     try:
         node.start()
-        took = _back(world, "a start without netfilter")
+        took = reconnected(world, "a start without netfilter")
         demand("protocol not supported" in node.log(), "netfilter was there: this proves nothing")
         found = world.ask("node", QUAD100, f"client.{world.net.internet.domain}")
         demand(found.get("rcode") == "Success", f"MagicDNS without netfilter: {found}")
@@ -159,7 +148,7 @@ def no_netfilter(world: World) -> str:
     finally:
         node.wrapper = []
         node.restart()
-        _back(world, "a restart")
+        reconnected(world, "a restart")
     return f"connected after {took}"
 
 
@@ -169,14 +158,14 @@ def _port_mapping(world: World, protocol: str) -> str:
     server = world.lab.server(f"portmap-{protocol}", "router", "portmap", *words)
     try:
         world.node.restart()
-        _back(world, "a restart")
+        reconnected(world, "a restart")
 
         def mapped() -> str:
             told = [e for e in events(server) if e["event"] == "mapped"]
             return f"{home.wan[0]}:{told[-1]['outer']}" if told else ""
 
-        place = await_(mapped, 20, f"no port is asked for by {protocol}")
-        await_(
+        place = world.wait(mapped, 20, f"no port is asked for by {protocol}")
+        world.wait(
             lambda: place in world.known(world.node).get("endpoints", []),
             20,
             f"the mapped address {place} is not among the node's endpoints",
@@ -212,18 +201,22 @@ def portmap_upnp(world: World) -> str:
 def damaged_state(world: World) -> str:
     """A power cut while the file is written, or a full disk. It is the last canary."""
     world.node.stop()
-    state = world.node.path("state") / "tailscaled.state"
-    state.write_bytes(half := state.read_bytes()[: state.stat().st_size // 2])
+    name = "tailscaled.state"
+    state = world.node.kept()[name]
+    half = state[: len(state) // 2]
+    world.node.keep(name, half)
     world.node.start()
-    await_(world.node.status, 15, "no answer with a truncated state file")
+    world.wait(world.node.status, 15, "no answer with a truncated state file")
     demand("tailscaled.state" in world.node.log(), "the log does not name the damaged file")
     health = world.node.cli("status").output
     demand("state" in health.lower(), f"`tailscale status` does not tell: {health.strip()}")
-    demand(state.read_bytes() == half, "the damaged file was written over: nothing can be saved")
+    demand(
+        world.node.kept()[name] == half, "the damaged file was written over: nothing can be saved"
+    )
     world.node.stop()
-    state.unlink()
+    world.node.keep(name, None)
     world.node.start()
-    await_(world.node.status, 15, "no answer without a state file")
+    world.wait(world.node.status, 15, "no answer without a state file")
     done = join(world, world.node, "--hostname=node")
     demand(done.ok, f"`tailscale up` without a state file: {done.output.strip()}")
     return "told by log and status, left as it is; a new login after removing it works"

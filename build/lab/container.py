@@ -32,6 +32,7 @@ class Container:
     `env` is added to the image's environment, `words` to the daemon's arguments; `certificates`
     is the folder that a user mounts at /etc/ssl/certs, "" for none; `wrapper` is put before the
     entrypoint on this machine's side. `volatile` loses the state at each start: a broken mount.
+    `patience` is how many times longer than on this machine things may take it.
     `emulator` is qemu-user's program and its CPU, for an image of another machine: that runs in a
     user namespace, whose binfmt_misc is its own, with userspace networking.
     """
@@ -50,6 +51,7 @@ class Container:
     started: float = 0.0
     volatile: bool = False
     emulator: tuple[str, ...] = ()
+    patience: int = 1
     _starts: int = 0
     _addresses: list[str] = field(default_factory=list)
 
@@ -78,8 +80,8 @@ class Container:
         (root / "etc" / "resolv.conf").write_text(f"nameserver {self.nameserver}\n")
         return self
 
-    def start(self) -> Container:
-        """Start it and return once PID 1 runs the entrypoint. Raises BuildFailed if it cannot."""
+    def words_of_start(self) -> list[str]:
+        """Return its environment and what PID 1 becomes, for `env -i`."""
         settings = dict(pair.split("=", 1) for pair in self.bundle.config["Env"]) | self.env
         if self.emulator:
             settings["QEMU_CPU"] = self.emulator[1]
@@ -87,10 +89,15 @@ class Container:
         words += [*self.wrapper, "chroot", ".", *self.bundle.config["Entrypoint"]]
         words += [*self.bundle.config["Cmd"], *self.words]
         words += ["--tun=userspace-networking"] if self.plain else []
+        return words
+
+    def start(self) -> Container:
+        """Start it and return once PID 1 runs the entrypoint. Raises BuildFailed if it cannot."""
+        words = self.words_of_start()
         self._starts += 1
         if self.volatile:
             self.lab.shell(f"rm -rf {self.home}/state/*\n")
-        self.started = time.monotonic()
+        self.started = self.clock()
         places = [f"{self.home}/root", f"{self.home}/state", self.certificates, self.name]
         places.append(self.emulator[0] if self.emulator else "")
         self.service = self.lab.start(
@@ -102,6 +109,10 @@ class Container:
         if not self.pid:
             raise BuildFailed(f"container {self.name} does not start", why=self.log_tail())
         return self
+
+    def clock(self) -> float:
+        """Return seconds of the clock by which it lives."""
+        return time.monotonic()
 
     @property
     def plain(self) -> bool:
@@ -189,10 +200,15 @@ class Container:
             self._addresses = list(self.status().get("TailscaleIPs") or [])
         return self._addresses
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to PID 1, if it is there."""
+        if pid := self.pid:
+            os.kill(pid, number)
+
     def stop(self) -> None:
         """Stop it as RouterOS does: SIGTERM to PID 1, ten seconds, SIGKILL."""
-        if self.service and (pid := self.pid):
-            os.kill(pid, signal.SIGTERM)
+        if self.service and self.pid:
+            self.signal(signal.SIGTERM)
             end = time.monotonic() + 10
             while time.monotonic() < end and not self.service_ended():
                 time.sleep(0.05)
@@ -201,8 +217,8 @@ class Container:
 
     def kill(self) -> None:
         """End PID 1, which is the daemon, with SIGKILL: a crash or a power cut."""
-        if self.service and (pid := self.pid):
-            os.kill(pid, signal.SIGKILL)
+        if self.service and self.pid:
+            self.signal(signal.SIGKILL)
             wait_for(self.service_ended, 5, f"end of container {self.name}")
 
     def restart(self) -> None:
@@ -229,3 +245,15 @@ class Container:
             info = path.lstat()
             found[str(path.relative_to(base))] = f"{info.st_size} {info.st_mtime_ns} {info.st_ino}"
         return found
+
+    def kept(self) -> dict[str, bytes]:
+        """Return {name: content} of what lies in its state folder."""
+        return {path.name: path.read_bytes() for path in self.path("state").iterdir()}
+
+    def keep(self, name: str, content: bytes | None) -> None:
+        """Put other content into a file of its state folder; None removes it."""
+        place = self.path("state") / name
+        if content is None:
+            place.unlink()
+        else:
+            place.write_bytes(content)

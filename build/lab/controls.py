@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
 from typing import Any
+
+from build.lab.canary import CANARIES
 
 
 @dataclass(frozen=True)
@@ -13,6 +16,8 @@ class Breakage:
     `tags` are Go build tags added to ours, `features` upstream's features added to ours.
     `entrypoint` replaces lines of the entrypoint: {line to find: what to put there}. `options`
     go to the node's container; `world` are fields of the laboratory; `rules` the router's.
+    `tunnels` are the runs that have it. On router-like machines, `platform` is the machine and
+    `image` the platform whose image it is given; `dies` is how that ends at once.
     """
 
     name: str
@@ -24,6 +29,10 @@ class Breakage:
     options: dict[str, Any] = field(default_factory=dict)
     world: dict[str, Any] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
+    tunnels: tuple[str, ...] = ("kernel", "machine")
+    platform: str = "arm64"
+    image: str = ""
+    dies: str = ""
 
 
 START = 'exec /usr/local/bin/tailscaled "$@"'
@@ -177,11 +186,50 @@ BREAKAGES = (
         "a kernel with netfilter where the canary wants none",
         ("no-netfilter", "lan-behind-exit-bare"),
         world={"without": ("with",)},
+        tunnels=("kernel",),
     ),
     Breakage(
         "no-netlink",
         "a kernel that refuses every netlink socket, as nothing we know of copes with",
         ("no-netfilter",),
         world={"without": ("without", "-all")},
+        tunnels=("kernel",),
+    ),
+    Breakage(
+        "tables-from-boot",
+        "a machine whose kernel has nf_tables from the start",
+        ("nfnetlink-absent",),
+        options={"modules": "nf_tables"},
+        tunnels=("machine",),
+    ),
+    Breakage(
+        "stuck-modules",
+        "a machine that loads no more modules",
+        ("nf-tables-absent", "nf-tables"),
+        world={"deaf_to": frozenset({"load"})},
+        tunnels=("machine",),
+    ),
+    Breakage(
+        "stuck-mode",
+        "a node with nfnetlink alone whose netfilter mode is left as it is",
+        ("netfilter-off",),
+        options={"modules": "nfnetlink"},
+        world={"deaf_to": frozenset({"mode"})},
+        tunnels=("machine",),
+    ),
+    Breakage(
+        "wrong-variant",
+        "the armv7 image on a CPU without floating point",
+        ("join",),
+        tunnels=("machine",),
+        platform="armv5",
+        image="armv7",
+        dies=f"status {128 + signal.SIGILL}",
     ),
 )
+
+
+def breakages_for(tunnel: str) -> list[Breakage]:
+    """Return the breakages that bite a canary of such a run."""
+    there = {canary.name for canary in CANARIES.values() if tunnel in canary.tunnels}
+    return [one for one in BREAKAGES if tunnel in one.tunnels and there.intersection(one.fails)]

@@ -16,6 +16,7 @@ from build.core.service import Service
 from build.image.bundle import Bundle
 from build.lab.anchor import Anchor, events, wait_for
 from build.lab.container import Container
+from build.lab.machine import Machine
 from build.lab.topology import Topology, topology
 
 QUAD100 = "100.100.100.100"
@@ -38,10 +39,15 @@ def demand(truth: object, what: str) -> None:
         raise Failed(what)
 
 
-def await_(test: Callable[[], Any], seconds: float, what: str) -> Any:
+def await_(
+    test: Callable[[], Any],
+    seconds: float,
+    what: str,
+    clock: Callable[[], float] = time.monotonic,
+) -> Any:
     """Return what `test` returns once it is true. Raises Failed with `what` after `seconds`."""
     try:
-        return wait_for(test, seconds, what, step=0.2)
+        return wait_for(test, seconds, what, 0.2, clock)
     except Error as error:
         raise Failed(str(error.what)) from error
 
@@ -54,6 +60,7 @@ class World:
     net: Topology
     dns: Service
     control: Service
+    sink: Service
     node: Container
     client: Container
     exit: Container
@@ -61,10 +68,15 @@ class World:
     sysctls_before: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
     deaf_to: frozenset[str] = frozenset()
-    """Words that the laboratory does not obey, for negative controls: `blocked`, `on`, `clock`."""
+    """Words that the laboratory does not obey, for negative controls: `blocked`, `on`, `clock`,
+    `load`, `mode`."""
 
     without: tuple[str, ...] = ("without",)
     """How our wrapper is called that takes netfilter away."""
+
+    def wait(self, test: Callable[[], Any], seconds: float, what: str) -> Any:
+        """As `await_`, by the clock of the node's machine and with the patience that it needs."""
+        return await_(test, seconds * self.node.patience, what, self.node.clock)
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return what the control server knows of each node: name, key, endpoints, routes."""
@@ -104,8 +116,11 @@ class World:
 
     def ask(self, space: str, server: str, name: str, **options: str) -> dict[str, Any]:
         """Ask a DNS server from a space of the network."""
+        options = {"timeout": f"{6 * self.node.patience}s"} | options
         words = [word for key, value in options.items() for word in (f"-{key}", value)]
-        return self.lab.probe(space, "ask", "-server", server, *words, name)
+        return self.lab.probe(
+            space, "ask", "-server", server, *words, name, timeout=15 * self.node.patience
+        )
 
     def askers(self, name: str) -> set[str]:
         """Return the addresses from which the internet's DNS was asked for a name."""
@@ -114,8 +129,9 @@ class World:
 
     def ping(self, space: str, address: str, count: int = 3) -> bool:
         """Whether an address answers one of `count` pings from a space."""
-        argv = ["ping", f"-c{count}", "-i0.3", "-W2", address]
-        return " 0 received" not in (out := self.lab.call(space, argv).output) and "received" in out
+        argv = ["ping", f"-c{count}", "-i0.3", f"-W{2 * self.node.patience}", address]
+        # Not its words: each ping has its own. 0 is that one was answered.
+        return self.lab.call(space, argv, 15 * self.node.patience).ok
 
     def reaches_lan(self, family: int = 0, pings: int = 3) -> bool:
         """Whether the client reaches the host in the LAN, IPv4 (0) or IPv6 (1).
@@ -131,7 +147,7 @@ class World:
 
     def back(self, what: str, seconds: float = 25) -> None:
         """Wait until the node is connected again. Raises Failed after so many seconds."""
-        await_(self.node.running, seconds, f"the node is not connected after {what}")
+        self.wait(self.node.running, seconds, f"the node is not connected after {what}")
 
     def set_(self, container: Container, *words: str) -> None:
         """Run `tailscale set`. Raises Failed if it is refused."""
@@ -172,6 +188,22 @@ def join(world: World, container: Container, *words: str) -> command.Outcome:
     )
 
 
+def reconnected(world: World, what: str, seconds: float = 25) -> str:
+    """Wait until the node is connected again and reaches the client; return how long it took."""
+    began = world.node.clock()
+    world.back(what, seconds)
+    took = world.node.clock() - began
+    other = world.client.addresses()[0]
+
+    def reached() -> bool:
+        if world.node.plain:
+            return world.node.cli("ping", "-c", "1", "--timeout=2s", other).ok
+        return world.ping("node", other, 1)
+
+    world.wait(reached, seconds, f"no peer is reached after {what}")
+    return f"{took:.1f} s"
+
+
 @contextlib.contextmanager
 def laboratory(
     program: Path, logs: Path, bundle: Bundle, peers: Bundle, **options: Any
@@ -193,15 +225,21 @@ def laboratory(
         words += ["-domain", internet.domain, "-ca", f"{CERTIFICATES}/ca.pem"]
         control = lab.server("control", "internet", "control", *words)
 
-        lab.server("sink", "lan", "sink", f":{SINK}")
+        sink = lab.server("sink", "lan", "sink", f":{SINK}")
 
         def container(name: str, image: Bundle, **more: Any) -> Container:
             own: dict[str, Any] = {"certificates": CERTIFICATES} | more
             return Container(lab, name, name, image, internet.dns[0], **own)
 
-        node = container("node", bundle, **({"flash": True} | options))
+        more = {"flash": True} | options
+        node: Container
+        if "boot" in more:
+            more |= {"certificates": CERTIFICATES}
+            node = Machine(lab, "node", "node", bundle, internet.dns[0], **more)
+        else:
+            node = container("node", bundle, **more)
         client, exit_ = container("client", peers), container("exit", peers)
-        yield World(lab, net, dns, control, node, client, exit_)
+        yield World(lab, net, dns, control, sink, node, client, exit_)
 
 
 def _wait_for_daemon(container: Container) -> None:
@@ -214,9 +252,11 @@ def _wait_for_daemon(container: Container) -> None:
 def populate(world: World) -> None:
     """Start all containers and let them join; what went wrong shows in the canaries."""
     read = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding"
+    for container in (world.node, world.client, world.exit):
+        container.create()
     world.sysctls_before = world.lab.shell(read + "\n", "node")
     for container in (world.node, world.client, world.exit):
-        container.create().start()
+        container.start()
     routes = ",".join(world.net.home.subnets)
     began = world.node.started
     for container in (world.node, world.client, world.exit):
@@ -229,7 +269,7 @@ def populate(world: World) -> None:
         "--advertise-exit-node",
     )
     if world.node.running():
-        world.seconds_to_running = time.monotonic() - began
+        world.seconds_to_running = world.node.clock() - began
     for peer, more in (
         (world.client, ["--accept-routes"]),
         (world.exit, ["--advertise-exit-node"]),

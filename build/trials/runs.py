@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from build.config import features, tools
 from build.config.targets import Target, target
@@ -13,13 +14,13 @@ from build.core import cache, digest, log
 from build.core.errors import BuildFailed, GateFailed, UserError
 from build.core.paths import dist_dir
 from build.gates import figures, runtime
-from build.gates.runtime import Bite, Record
+from build.gates.runtime import Bite, Record, Verdict
 from build.golang import tailscale
 from build.image import bundle
 from build.image.bundle import Bundle
-from build.lab import measuring, servers
-from build.lab.canaries import CANARIES
-from build.lab.controls import BREAKAGES, Breakage
+from build.lab import boot, measuring, servers
+from build.lab.controls import Breakage, breakages_for
+from build.lab.guest import Boot
 from build.lab.world import laboratory, populate
 from build.pipeline import order, variants
 
@@ -35,6 +36,17 @@ def program(offline: bool = False) -> Path:
     return cache.checked(made.artifact("mt-lab"))
 
 
+def boot_of(one: Target, offline: bool = False) -> Boot:
+    """Return what a platform's router-like machine boots, its kernel fetched and its initrd made.
+
+    Raises UserError for a platform that has none.
+    """
+    guest = servers.build_guest(order.go_command(offline), one)
+    made = boot.build(guest, one, offline=offline)
+    kernel, initrd = (cache.checked(made.artifact(name)) for name in ("vmlinuz", "initrd"))
+    return Boot(boot.model(one), kernel, initrd)
+
+
 def images(chosen: Sequence[Target], offline: bool = False) -> dict[str, Bundle]:
     """Build the images of these platforms through the cache and return them from dist/."""
     request = order.Request(list(chosen), order.release_of(), offline=offline, check_size=False)
@@ -47,14 +59,16 @@ def run(
     names: Sequence[str] = (),
     layout: Path | None = None,
     offline: bool = False,
+    *,
+    machine: bool = False,
 ) -> list[Record]:
     """Run the gate for these platforms, one after the other, and return their records.
 
-    `layout` is an OCI layout to take the images from instead of building them. The record of a
-    run of all canaries is kept in dist/.
+    `layout` is an OCI layout to take the images from instead of building them. With `machine` each
+    runs in a router-like machine. The record of a run of all canaries is kept in dist/.
     """
     tools.require()
-    runtime.require_machine(chosen)
+    runtime.require_machine(chosen, machine=machine)
     wanted = {one.name: one for one in [*chosen, target(PEERS)]}
     if layout:
         found = {one.name: bundle.read(layout, one) for one in chosen}
@@ -65,7 +79,8 @@ def run(
     mt_lab = program(offline)
     records = []
     for one in chosen:
-        record = runtime.verify(one, found[one.name], found[PEERS], mt_lab, names)
+        booted = boot_of(one, offline) if machine else None
+        record = runtime.verify(one, found[one.name], found[PEERS], mt_lab, names, booted)
         if not names:
             runtime.write(record)
         records.append(record)
@@ -110,42 +125,65 @@ def _broken(image: Bundle, breakage: Breakage, one: Target) -> Bundle:
     return image
 
 
-def teeth(names: Sequence[str] = (), offline: bool = False) -> list[Bite]:
+def teeth(names: Sequence[str] = (), offline: bool = False, *, machine: bool = False) -> list[Bite]:
     """Run each canary where it must fail (`names`: only these breakages).
 
-    Raises UserError for an unknown name, BuildFailed for a canary that no breakage bites.
+    With `machine` in router-like machines. Raises UserError for an unknown name, BuildFailed for a
+    canary that no breakage bites.
     """
-    one = target(PEERS)
-    tools.require()
-    runtime.require_machine([one])
-    if unknown := set(names) - {breakage.name for breakage in BREAKAGES}:
-        known = ", ".join(breakage.name for breakage in BREAKAGES)
+    tunnel = "machine" if machine else "kernel"
+    breakages = breakages_for(tunnel)
+    if unknown := set(names) - {breakage.name for breakage in breakages}:
+        known = ", ".join(breakage.name for breakage in breakages)
         raise UserError(f"no breakage called {', '.join(sorted(unknown))}", cure=f"one of {known}")
-    bitten = {name for breakage in BREAKAGES for name in breakage.fails}
-    if bitten != CANARIES.keys():
-        differing = ", ".join(sorted(bitten ^ CANARIES.keys()))
-        raise BuildFailed(f"canaries and breakages do not match: {differing}")
-    image = images([one], offline)[one.name]
+    wanted = {canary.name for canary in runtime.wanted_for(tunnel)}
+    bitten = {name for breakage in breakages for name in breakage.fails} & wanted
+    if bitten != wanted:
+        raise BuildFailed(f"no breakage bites {', '.join(sorted(wanted - bitten))}")
+    chosen = [breakage for breakage in breakages if not names or breakage.name in names]
+    needed = {PEERS} | {b.image or b.platform for b in chosen if machine}
+    tools.require()
+    runtime.require_machine([target(name) for name in needed if name != PEERS], machine=machine)
+    found = images([target(name) for name in sorted(needed)], offline)
     mt_lab = program(offline)
     bites = []
-    for breakage in BREAKAGES:
-        if names and breakage.name not in names:
-            continue
-        broken = _broken(image, breakage, one)
+    for breakage in chosen:
+        name = (breakage.image or breakage.platform) if machine else PEERS
+        broken = _broken(found[name], breakage, target(name))
+        booted = {"boot": boot_of(target(breakage.platform), offline)} if machine else {}
         with log.step("teeth", breakage.name):
-            bites.append(_bite(breakage, broken, image, mt_lab))
+            bites.append(_bite(breakage, broken, found[PEERS], mt_lab, tunnel, booted))
     return bites
 
 
-def _bite(breakage: Breakage, broken: Bundle, peers: Bundle, mt_lab: Path) -> Bite:
+def _bite(
+    breakage: Breakage,
+    broken: Bundle,
+    peers: Bundle,
+    mt_lab: Path,
+    tunnel: str,
+    options: dict[str, Any],
+) -> Bite:
     logs = runtime.logs_of(breakage.name)
-    with laboratory(mt_lab, logs, broken, peers, **breakage.options) as world:
+    chosen = [c for c in runtime.wanted_for(tunnel) if c.name in breakage.fails]
+    with laboratory(mt_lab, logs, broken, peers, **breakage.options, **options) as world:
         for name, value in breakage.world.items():
             setattr(world, name, value)
-        populate(world)
+        try:
+            populate(world)
+        except BuildFailed:
+            if not breakage.dies:
+                raise
+        if breakage.dies:
+            # Only that end is the breakage's; any other trouble would say nothing.
+            if breakage.dies not in (last := world.node.log_tail()):
+                raise BuildFailed(
+                    f"{breakage.name}: it does not end with {breakage.dies}", why=last
+                )
+            ends = f"NOT SO. it ends at once with {breakage.dies}"
+            return Bite(breakage, tuple(Verdict(c.name, False, 0.0, ends) for c in chosen))
         rules = "".join(f"nft insert rule inet lab passing '{r}'\n" for r in breakage.rules)
         world.lab.shell(rules, "router")
-        chosen = [canary for canary in CANARIES.values() if canary.name in breakage.fails]
         return Bite(breakage, tuple(runtime.run(world, chosen, breakage.name)))
 
 

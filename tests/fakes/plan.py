@@ -20,7 +20,7 @@ from build.config.targets import targets
 from build.core import cache, digest
 from build.golang import linker, modules, stdlib
 from build.image import buildx, dist
-from build.lab import servers
+from build.lab import boot, servers
 from build.native import packers
 from build.pipeline import order
 from build.sources import obtain as sources
@@ -34,6 +34,7 @@ FILES = {
     "xz": ("xz",),
     "stub": ("stub", "unpack"),
     "sbom": ("sbom.cdx.json",),
+    "lab": ("mt-guest",),
 }
 
 
@@ -75,6 +76,8 @@ def keys(folder: Path, worst: bool) -> dict[str, str]:
     servers.build(go)
     for target in every.values():
         packers.tools("lzma", target, go.trees)
+    for name in boot.MODELS:
+        boot.build(servers.build_guest(go, every[name]), every[name])
     for wanted in pins().values():
         sources._checked.clear()
         sources.tree(wanted)

@@ -14,7 +14,7 @@ from build.core.version import Release, parse_release
 from build.gates import runtime
 from build.gates.runtime import Record, Verdict
 from build.image import dist
-from build.lab.canaries import CANARIES
+from build.lab.canary import CANARIES
 from fakes import images
 
 

@@ -31,6 +31,10 @@ import (
 	"tailscale.com/types/key"
 )
 
+func init() {
+	modes["control"] = control
+}
+
 const region = 900
 
 // authority is a CA made for one run; it signs the control server's certificate.
@@ -38,13 +42,6 @@ type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	host string
-}
-
-func must[T any](value T, err error) T {
-	if err != nil {
-		log.Fatal(err)
-	}
-	return value
 }
 
 // set puts an entry into a map of whatever type upstream gave it.

@@ -17,6 +17,11 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
+func init() {
+	modes["dns"] = serveDNS
+	modes["ask"] = ask
+}
+
 // zone maps a name, or `*.` and a suffix, to its addresses.
 type zone map[string][]netip.Addr
 

@@ -9,30 +9,27 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 )
 
-var modes = map[string]func(args []string){
-	"anchor":  anchor,
-	"control": control,
-	"dns":     serveDNS,
-	"portmap": portmap,
-	"ask":     ask,
-	"sink":    sink,
-	"pour":    pour,
-	"spend":   spend,
-	"watch":   watch,
-	"without": without,
-	"with":    with,
+// modes are entered by the files that have them: a machine's mt-guest is made of some of them only.
+var modes = map[string]func(args []string){}
+
+func init() {
+	modes["anchor"] = anchor
 }
 
 func main() {
 	log.SetFlags(log.Lmicroseconds)
 	if len(os.Args) < 2 || modes[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: mt-lab anchor|control|dns|portmap|ask|sink|pour|spend|watch|without|with …")
+		known := strings.Join(slices.Sorted(maps.Keys(modes)), "|")
+		fmt.Fprintf(os.Stderr, "usage: %s %s …\n", os.Args[0], known)
 		os.Exit(2)
 	}
 	modes[os.Args[1]](os.Args[2:])
@@ -77,4 +74,11 @@ func anchor([]string) {
 	}()
 	tell(map[string]any{"event": "ready"})
 	commands(func(string) {})
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return value
 }

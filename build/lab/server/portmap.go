@@ -19,6 +19,10 @@ import (
 	"time"
 )
 
+func init() {
+	modes["portmap"] = portmap
+}
+
 // gateway opens ports of the router for hosts behind it: NAT-PMP (RFC 6886), PCP (RFC 6887) and
 // UPnP IGD. Only one is spoken at a time, so that each can be seen to work.
 type gateway struct {

@@ -10,6 +10,10 @@ import (
 	"time"
 )
 
+func init() {
+	modes["spend"] = spend
+}
+
 // spend runs a program several times, one after the other, and tells for each run the seconds on
 // the clock, the seconds of CPU and the largest resident memory (getrusage(2), kB). It is copied
 // into the container, so that what it takes to get in there is not counted.
@@ -29,7 +33,7 @@ func spend(args []string) {
 		seconds = append(seconds, time.Since(began).Seconds())
 		usage := program.ProcessState.SysUsage().(*syscall.Rusage)
 		cpu = append(cpu, (program.ProcessState.UserTime() + program.ProcessState.SystemTime()).Seconds())
-		memory = append(memory, usage.Maxrss)
+		memory = append(memory, int64(usage.Maxrss))
 	}
 	tell(map[string]any{"seconds": seconds, "cpu": cpu, "memory": memory})
 }

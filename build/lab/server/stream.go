@@ -13,6 +13,12 @@ import (
 	"unsafe"
 )
 
+func init() {
+	modes["sink"] = sink
+	modes["pour"] = pour
+	modes["watch"] = watch
+}
+
 // sink takes TCP connections on a port and swallows what they carry.
 func sink(args []string) {
 	listener := must(net.Listen("tcp", args[0]))
@@ -22,7 +28,7 @@ func sink(args []string) {
 		go func() {
 			defer conn.Close()
 			size, _ := io.Copy(io.Discard, conn)
-			tell(map[string]any{"event": "sunk", "bytes": size})
+			tell(map[string]any{"event": "sunk", "bytes": size, "from": conn.RemoteAddr().String()})
 		}()
 	}
 }

@@ -14,6 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+func init() {
+	modes["without"] = without
+	modes["with"] = with
+}
+
 // without becomes another program that finds a kernel without netfilter: netlink sockets of that
 // family, which nftables needs, are refused as such a kernel refuses them. Every child inherits
 // that. `-all` refuses every netlink socket, for showing that this is noticed. (The image has no iptables program, so iptables is absent already.)
