@@ -51,7 +51,8 @@ def deaths(
     binary: Path, letters: dict[str, str], target: Target
 ) -> tuple[list[str], dict[str, str]]:
     """Try {applet: letters}; returns who died by which signal, and {applet: letters taken}."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # Most of them wait, for input or a signal, until their time is up.
+    with ThreadPoolExecutor(4 * (os.cpu_count() or 1)) as pool:
         results = pool.map(lambda row: tried(binary, row[0], target, row[1]), letters.items())
         found = dict(zip(letters, results, strict=True))
     rows = [
