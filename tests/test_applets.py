@@ -83,6 +83,11 @@ def on_this_machine() -> tuple[list[str], dict[str, str]]:
     return deaths(binary, dict.fromkeys(applets, EVERY), native())
 
 
+def some(letters: str) -> str:
+    """Return what to try where each try takes seconds: who takes every letter reads none."""
+    return letters if letters != EVERY else EVERY[:8]
+
+
 @pytest.mark.parametrize("target", targets().values(), ids=lambda target: target.name)
 def test_no_applet_dies_by_a_signal(shared_cache: Path, target: Target) -> None:
     rows, taken = on_this_machine()
@@ -90,7 +95,7 @@ def test_no_applet_dies_by_a_signal(shared_cache: Path, target: Target) -> None:
     if emulator(target):
         binary, applets = built(target)
         assert applets == list(taken)
-        rows, _ = deaths(binary, taken, target)
+        rows, _ = deaths(binary, {name: some(letters) for name, letters in taken.items()}, target)
     assert rows == []
 
 
