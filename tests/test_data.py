@@ -29,6 +29,9 @@ MEANT = {
     ("build/gates", "amd64"): "Go's name: what this machine runs without an emulator",
     ("build/trials", "amd64"): "the peers of the laboratory run on the machine itself",
     (".ci", "armv5"): "one platform that is built twice, to compare the bytes",
+    ("build/lab", "arm64"): "which QEMU, board and CPU stand for a platform",
+    ("build/lab", "armv7"): "the same",
+    ("build/lab", "armv5"): "the same",
     ("build/router", "armv5"): "the one CPU that RouterOS does not tell from others by name",
 }
 """{(folder, platform): why the code may name it}"""

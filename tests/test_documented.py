@@ -95,6 +95,7 @@ ELSEWHERE = {
     "nox -s publish -- --to REGISTRY/REPO": RELEASED,
     "nox -s renovate": "renovate",
     "nox -s chain": "nightly",
+    "nox -s machine": "nightly",
     "nox -s matrix": "nightly",
     "nox -s sizes": "nightly",
     "nox -s overhead": "nightly",

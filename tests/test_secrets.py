@@ -296,7 +296,6 @@ SITES: dict[str, Callable[[Path], Any]] = {
     "image.engine:_ask": in_engine,
     "lab.anchor:__enter__": in_anchor,
     "lab.anchor:call": lambda places: lab(places).call("", ["ip", "address"]),
-    "lab.anchor:shell": lambda places: lab(places).shell("true"),
     "lab.anchor:start": in_lab,
     "lab.container:run": in_container,
     "native.busybox:make": in_busybox,
