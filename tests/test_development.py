@@ -177,6 +177,7 @@ OTHERS = {
     "cmake": "4.1.3",
     "busybox": "1.37.0",
     "upx": pin("upx").version,  # Debian's pool has no other one
+    "xz": "5.4.1",
 }
 
 
