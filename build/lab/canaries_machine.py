@@ -9,7 +9,7 @@ from __future__ import annotations
 from build.lab.anchor import events
 from build.lab.canary import canary
 from build.lab.machine import Machine
-from build.lab.world import QUAD100, SINK, World, demand, reconnected
+from build.lab.world import QUAD100, SINK, Failed, World, demand, reconnected
 
 ABSENT = "protocol not supported"
 """What tailscaled says where there is no nfnetlink (EPROTONOSUPPORT of socket(2))."""
@@ -18,16 +18,15 @@ WITHOUT_TABLES = "invalid argument"
 
 
 def _machine(world: World) -> Machine:
-    demand(isinstance(world.node, Machine), "the node runs on this machine's kernel")
-    assert isinstance(world.node, Machine)
+    if not isinstance(world.node, Machine):
+        raise Failed("the node runs on this machine's kernel")
     return world.node
 
 
 def _load(world: World, step: str) -> None:
-    guest = _machine(world).guest
-    assert guest is not None
+    node = _machine(world)
     if "load" not in world.deaf_to:
-        guest.load(step)
+        node.guest.load(step)
 
 
 def _health(world: World) -> str:

@@ -176,12 +176,14 @@ class Container:
 
     def status(self) -> dict[str, Any]:
         """Return `tailscale status --json`, {} if the daemon does not answer."""
-        done = self.cli("status", "--json", timeout=10)
         try:
-            found = json.loads(done.output)
+            found = json.loads(self._status().output)
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
+
+    def _status(self) -> Outcome:
+        return self.cli("status", "--json", timeout=10)
 
     def listening(self) -> bool:
         """Whether the daemon's socket is there."""
@@ -207,19 +209,24 @@ class Container:
 
     def stop(self) -> None:
         """Stop it as RouterOS does: SIGTERM to PID 1, ten seconds, SIGKILL."""
-        if self.service and self.pid:
+        if self.pid:
             self.signal(signal.SIGTERM)
-            end = time.monotonic() + 10
-            while time.monotonic() < end and not self.service_ended():
+            end = self.clock() + 10
+            while self.clock() < end and not self.service_ended():
                 time.sleep(0.05)
+        self._end()
+
+    def _end(self) -> None:
+        """End what is left of it."""
         if self.service:
             self.service.stop(0.5)
 
     def kill(self) -> None:
         """End PID 1, which is the daemon, with SIGKILL: a crash or a power cut."""
-        if self.service and self.pid:
+        if self.pid:
             self.signal(signal.SIGKILL)
-            wait_for(self.service_ended, 5, f"end of container {self.name}")
+            what = f"end of container {self.name}"
+            wait_for(self.service_ended, 5 * self.patience, what, clock=self.clock)
 
     def restart(self) -> None:
         """Stop and start."""

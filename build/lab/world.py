@@ -227,17 +227,14 @@ def laboratory(
 
         sink = lab.server("sink", "lan", "sink", f":{SINK}")
 
-        def container(name: str, image: Bundle, **more: Any) -> Container:
+        def container(
+            name: str, image: Bundle, kind: type[Container] = Container, **more: Any
+        ) -> Container:
             own: dict[str, Any] = {"certificates": CERTIFICATES} | more
-            return Container(lab, name, name, image, internet.dns[0], **own)
+            return kind(lab, name, name, image, internet.dns[0], **own)
 
-        more = {"flash": True} | options
-        node: Container
-        if "boot" in more:
-            more |= {"certificates": CERTIFICATES}
-            node = Machine(lab, "node", "node", bundle, internet.dns[0], **more)
-        else:
-            node = container("node", bundle, **more)
+        kind = Machine if "boot" in options else Container
+        node = container("node", bundle, kind, **({"flash": True} | options))
         client, exit_ = container("client", peers), container("exit", peers)
         yield World(lab, net, dns, control, sink, node, client, exit_)
 
