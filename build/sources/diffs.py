@@ -192,12 +192,13 @@ def _difference(lines: list[bytes], wanted: list[bytes]) -> str:
 def apply(diff: Diff, content: bytes | None) -> bytes | None:
     """Return a file's new content, None if it is removed; `content` is None if there is none.
 
-    Raises ValueError as `placed`.
+    `diff` is one that `placed` returned for this content. Raises ValueError for a result that no
+    file can be.
     """
     lines = _lines(content or b"")
     result: list[bytes] = []
     done = 0
-    for hunk in placed(diff, content).hunks:
+    for hunk in diff.hunks:
         result += lines[done : hunk.at] + hunk.new
         done = hunk.at + len(hunk.old)
     result += lines[done:]

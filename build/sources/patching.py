@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,22 +125,26 @@ def _misfit(patch: Path, name: str, error: Exception) -> BuildFailed:
     )
 
 
-def _apply(changes: _Changes, patch: Path) -> list[Placed]:
-    placed = []
+def _laid(changes: _Changes, patch: Path) -> Iterator[tuple[str, diffs.Diff, diffs.Diff]]:
+    """Apply a patch; yield for each file its path and the diff, as stated and as it stood there."""
     for diff in diffs.parse(patch.read_bytes(), patch.name):
         name = diff.after.name or diff.before.name
         try:
             name = diffs.place_of(diff, changes.exists)
             content = changes.read(name)
-            hunks = diffs.placed(diff, content).hunks
-            changes.write(name, diffs.apply(diff, content))
+            found = diffs.placed(diff, content)
+            changes.write(name, diffs.apply(found, content))
         except (ValueError, OSError) as error:
             raise _misfit(patch, name, error) from error
-        placed += [
-            Placed(patch, name, stated.at + 1, found.at + 1)
-            for stated, found in zip(diff.hunks, hunks, strict=True)
-        ]
-    return placed
+        yield name, diff, found
+
+
+def _apply(changes: _Changes, patch: Path) -> list[Placed]:
+    return [
+        Placed(patch, name, stated.at + 1, found.at + 1)
+        for name, before, after in _laid(changes, patch)
+        for stated, found in zip(before.hunks, after.hunks, strict=True)
+    ]
 
 
 def _constrain(changes: _Changes, table: Path) -> list[Placed]:
@@ -164,12 +169,8 @@ def renumber(tree: Path, folder: Path) -> None:
     changes, written = _Changes(tree), dict[Path, bytes]()
     for path in patch_files(folder):
         if path.suffix == ".patch":
-            text, placed = path.read_bytes(), []
-            for diff in diffs.parse(text, path.name):
-                name = diffs.place_of(diff, changes.exists)
-                placed.append(diffs.placed(diff, changes.read(name)))
-                changes.write(name, diffs.apply(diff, changes.read(name)))
-            written[path] = diffs.renumber(text, placed)
+            found = [found for _, _, found in _laid(changes, path)]
+            written[path] = diffs.renumber(path.read_bytes(), found)
     for path, text in written.items():
         if text != path.read_bytes():
             path.write_bytes(text)
