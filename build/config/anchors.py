@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +47,15 @@ def load(path: Path = TABLE) -> list[Anchor]:
     return [Anchor(**{**row, "sha256": tuple(row["sha256"])}) for row in rows]
 
 
-def of(source: str, path: Path = TABLE) -> list[Anchor]:
+@functools.cache
+def _known() -> tuple[Anchor, ...]:
+    # Each key of each platform asks for them.
+    return tuple(load())
+
+
+def of(source: str) -> list[Anchor]:
     """Return the anchors in one source."""
-    return [anchor for anchor in load(path) if anchor.source == source]
+    return [anchor for anchor in _known() if anchor.source == source]
 
 
 def identity(source: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Callable
@@ -106,8 +107,11 @@ def graph(go: Go) -> dict[str, features.Feature]:
     return features.parse_graph(source.read_text())
 
 
+@functools.cache
 def tags(go: Go) -> list[str]:
     """Return the Go build tags of our features, after upstream's own tool agreed to them.
+
+    What was decided by rule is told once, however many platforms ask.
 
     Raises BuildFailed if `cmd/featuretags --min --add=…`, given the same features with all that
     ours pulled in, prints other tags.
