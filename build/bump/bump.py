@@ -24,7 +24,7 @@ from build.config.pins import Pin
 from build.core import cache, digest
 from build.core.errors import BuildFailed, UserError
 from build.core.git import Git
-from build.core.version import is_stable
+from build.core.version import first_of, is_stable
 from build.gates import size
 from build.golang.gotool import toolchain_version
 from build.pipeline import order
@@ -108,11 +108,8 @@ def _root() -> Path:
 def _render_scripts(tailscale: Pin) -> None:
     """Write the router's scripts, which say of which release they are."""
     folder = _root() / "routeros"
-    values = render.Values(release=f"v{tailscale.version}-mt.1")
-    for name, text in render.render_all(folder / "templates", None, values).items():
-        fresh = folder / f".{name}"
-        fresh.write_text(text)
-        fresh.replace(folder / name)
+    values = render.Values(release=first_of(tailscale.version).tag)
+    render.write(folder, render.render_all(folder / "templates", None, values))
 
 
 def plain_version(pin: Pin) -> str:

@@ -53,10 +53,7 @@ def router_(c, version="", out="", image="", check=False, json=False, debug=Fals
     if out:
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            fresh = folder / f"{name}.tmp"
-            fresh.write_text(text)
-            fresh.rename(folder / name)
+        render.write(folder, texts)
     if json:
         report.print_json({name: len(text) for name, text in texts.items()})
     else:

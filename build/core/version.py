@@ -34,6 +34,11 @@ class Release:
         return f"{self.tailscale}-mt.{self.revision}"
 
 
+def first_of(tailscale: str) -> Release:
+    """Return the first release of a Tailscale version, such as v1.102.5-mt.1."""
+    return Release(Version(tailscale), 1)
+
+
 def parse_release(tag: str) -> Release:
     """Parse a tag such as `v1.102.5-mt.1`. Raises UserError for anything else."""
     match = _TAG.fullmatch(tag)

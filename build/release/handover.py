@@ -137,6 +137,4 @@ def scripts(tag: str, repository: str) -> list[Path]:
     folder = work_dir() / "scripts"
     marks.make_folder(folder)
     texts = render.render_all(ROOT / "routeros" / "templates", None, values)
-    for name, text in texts.items():
-        (folder / name).write_text(text)
-    return [folder / name for name in sorted(texts)]
+    return render.write(folder, texts)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from build.config.pins import pin
 from build.config.tools import Finding
 from build.core.errors import BuildFailed, UserError
+from build.core.version import first_of
 from build.release.forge import Forge
 from build.release.planning import MAIN
 
@@ -161,7 +162,7 @@ def _tags(forge: Forge, github: bool) -> Finding:
         rows = _look(forge, "tag_protections")
         patterns = [str(row.get("name_pattern")) for row in rows or []]
         cure = "protect the tags v*-mt.*: only the bot that tags may push them"
-    tag = f"v{pin('tailscale').version}-mt.1"
+    tag = first_of(pin("tailscale").version).tag
     ok = any(fnmatch.fnmatchcase(tag, pattern) for pattern in patterns)
     seen = ", ".join(patterns) or "none protected"
     return _row(ok, "tags", seen, "a tag is a release", cure)

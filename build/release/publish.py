@@ -16,7 +16,7 @@ from build.config import targets
 from build.core import digest, log
 from build.core.artifacts import Attachment
 from build.core.errors import GateFailed, UserError
-from build.core.version import Release, parse_release
+from build.core.version import Release, first_of, parse_release
 from build.gates import audit, runtime
 from build.image import oci
 from build.registry import attach, published
@@ -111,7 +111,7 @@ def _parts(layout: Path, release: Release) -> list[Part]:
         raise UserError(
             f"{release.tag} is a build that nobody released",
             why="the revision 0 stands for such builds, which differ under one name",
-            cure=f"invoke build-all --release v{release.tailscale}-mt.1",
+            cure=f"invoke build-all --release {first_of(str(release.tailscale)).tag}",
         )
     wanted = targets.targets()
     audit.require(audit.layout_faults(layout, wanted), str(layout))

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from build.config.pins import pin
 from build.core.errors import UserError
+from build.core.version import first_of
 
 SCRIPTS = (
     "settings-tailscale",
@@ -60,7 +61,7 @@ class Values:
 
     image: str = "ghcr.io/OWNER/mikrotik-tailscale"
     tag: str = "stable"
-    release: str = field(default_factory=lambda: f"v{pin('tailscale').version}-mt.1")
+    release: str = field(default_factory=lambda: first_of(pin("tailscale").version).tag)
     year: int = 2026
     entrypoint: str = "/usr/local/bin/entrypoint.sh"
     cmd: str = (
@@ -214,6 +215,15 @@ def render_all(
 ) -> dict[str, str]:
     """Every script, by file name."""
     return {f"{name}.rsc": render(name, folder, version, values) for name in SCRIPTS}
+
+
+def write(folder: Path, texts: dict[str, str]) -> list[Path]:
+    """Write {file name: text} into a folder that is there, each whole or not at all; sorted."""
+    for name, text in texts.items():
+        fresh = folder / f"{name}.tmp"
+        fresh.write_text(text)
+        fresh.replace(folder / name)
+    return [folder / name for name in sorted(texts)]
 
 
 def lint(name: str, text: str) -> list[str]:
