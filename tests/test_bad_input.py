@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from checkouts import copied
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOL = ROOT / "tests" / "nonsense.py"
@@ -52,9 +52,7 @@ namespace.add_task(planted)
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout that is a repository, files of another user beside it."""
     room = tmp_path_factory.mktemp("nonsense")
-    copy = room / "copy"
-    ignored = shutil.ignore_patterns(".git", ".venv*", ".nox", "dist", "work", ".*_cache", ".hyp*")
-    shutil.copytree(ROOT, copy, ignore=ignored, symlinks=True)
+    copy = copied(room / "copy")
     (copy / ".gitignore").write_text("__pycache__/\n")
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost"]
     for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "x"]):

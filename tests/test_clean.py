@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from checkouts import copied
 from fakes import images
 from fakes.images import RELEASE
 
 from build.config import targets
 from build.core import marks
 from build.core.errors import UserError
-from build.core.paths import ROOT
 from build.image import dist, record
 
 
@@ -33,11 +33,7 @@ def built(places: Path) -> Path:
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this checkout that git tracks: what a fault here deletes shall not be the real."""
-    copy = tmp_path_factory.mktemp("copy") / "checkout"
-    ignored = shutil.ignore_patterns(
-        ".git", ".venv", ".nox", "dist", "work", ".*_cache", ".hyp*", "node_modules"
-    )
-    shutil.copytree(ROOT, copy, ignore=ignored)
+    copy = copied(tmp_path_factory.mktemp("copy") / "checkout")
     for words in (["init", "-q"], ["add", "--all", "--force"]):
         subprocess.run(["git", *words], cwd=copy, check=True, capture_output=True)
     return copy

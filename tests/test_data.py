@@ -6,13 +6,13 @@ import ast
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from checkouts import copied
 from test_development import DOCUMENT, blocks
 
 from build.config import targets
@@ -40,11 +40,7 @@ MEANT = {
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout with the document's platform and another Tailscale."""
-    copy = tmp_path_factory.mktemp("data") / "checkout"
-    ignored = shutil.ignore_patterns(
-        ".git", ".venv", ".nox", "dist", "work", ".*_cache", ".hyp*", "node_modules"
-    )
-    shutil.copytree(ROOT, copy, ignore=ignored)
+    copy = copied(tmp_path_factory.mktemp("data") / "checkout")
     (block,) = blocks(DOCUMENT.read_text(), "toml")["Adding a platform"]
     with (copy / "build" / "data" / "targets.toml").open("a") as stream:
         stream.write(f"\n{block}")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from checkouts import copied
 from conftest import SHARED_CACHE
 from fakes.real import LIGHT, ROOT, Room, finish, private
 
@@ -178,9 +179,7 @@ def test_two_builds_at_once_in_one_checkout(room: Room, reference: Room) -> None
 
 def test_two_builds_at_once_in_two_clones(room: Room, reference: Room, places: Path) -> None:
     room.forget(*FAST)
-    ignored = shutil.ignore_patterns(".git", ".venv", ".nox", "dist", "work", ".*_cache", ".hyp*")
-    shutil.copytree(ROOT, places / "clone", ignore=ignored)
-    other = Room(places / "other", places / "clone")
+    other = Room(places / "other", copied(places / "clone"))
     other.folder.mkdir()
     (other.folder / "cache").symlink_to(room.folder / "cache")
     outcomes = [finish(process) for process in [room.start(), other.start()]]

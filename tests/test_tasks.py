@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkouts import copied
 
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = (
@@ -238,11 +239,7 @@ def test_the_whole_build_as_json(shared_cache: Path) -> None:
 @pytest.mark.slow
 def test_an_exceeded_budget_ends_with_3(shared_cache: Path, places: Path) -> None:
     """Negative control of the gate, in a copy of the checkout with a budget of one byte."""
-    import shutil
-
-    copy = places / "copy"
-    ignored = shutil.ignore_patterns(".git", ".venv", ".nox", "dist", "work", ".*_cache", ".hyp*")
-    shutil.copytree(ROOT, copy, ignore=ignored)
+    copy = copied(places / "copy")
     data = copy / "build" / "data" / "targets.toml"
     text = data.read_text()
     import re
