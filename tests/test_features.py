@@ -374,6 +374,7 @@ def test_upstreams_own_tool_agrees(
     go = order.go_command()
     expected = resolve(tailscale.graph(go), load_verdicts(), go.tailscale.version)
     monkeypatch.setattr(tailscale.cache, "FORMAT", "test")  # its own key: never from the cache
+    tailscale.tags.cache_clear()  # nor from what this process was told before
     try:
         assert tailscale.tags(go) == list(expected.tags)
         log = (places / "work" / "tags" / "featuretags.log").read_text()
@@ -383,10 +384,12 @@ def test_upstreams_own_tool_agrees(
         forgetful = dataclasses.replace(expected, tags=("ts_omit_c2n", *expected.tags))
         monkeypatch.setattr(tailscale.features, "resolve", lambda *_: forgetful)
         monkeypatch.setattr(tailscale.cache, "FORMAT", "test again")
+        tailscale.tags.cache_clear()
         with pytest.raises(BuildFailed) as caught:
             tailscale.tags(go)
         assert "only one of them has: ts_omit_c2n" in caught.value.why
     finally:
+        tailscale.tags.cache_clear()
         for meta in (shared_cache / "objects" / "tags").glob("*/meta.json"):
             entry = tailscale.cache.find("tags", meta.parent.name)
             if entry and entry.key not in {
