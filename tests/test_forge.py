@@ -20,7 +20,7 @@ import pytest
 
 from build.core.errors import BuildFailed, UserError
 from build.core.http import Transport
-from build.gates import runtime, size
+from build.gates import records, size
 from build.release import forge
 from build.views import markdown
 
@@ -344,10 +344,10 @@ def test_the_report_names_what_is_over_and_what_failed() -> None:
         size.Measure("arm64", "rootfs", 1100, 1000, 900),
         size.Measure("arm64", "a|b", 10, 0, 0),
     ]
-    verdicts = (runtime.Verdict("join", True, 1.0, ""), runtime.Verdict("direct", False, 1.0, ""))
-    record = runtime.Record("arm64", "sha256:1", "", "user", 0.0, 0.0, {}, verdicts)
+    verdicts = (records.Verdict("join", True, 1.0, ""), records.Verdict("direct", False, 1.0, ""))
+    record = records.Record("arm64", "sha256:1", "", "user", 0.0, 0.0, {}, verdicts)
     text = markdown.summary("v1.102.5-mt.1", measures, [record])
     assert "| arm64 | rootfs | 1,100 | 110.0% **over** | +200 |" in text
     assert "| arm64 | a\\|b | 10 |  |  |" in text
-    assert "| arm64 | 1 of 2 | direct | `sha256:1` |" in text
+    assert "| arm64 | user | 1 of 2 | direct | `sha256:1` |" in text
     assert "has not run" in markdown.summary("v1.102.5-mt.1", measures, [])

@@ -140,6 +140,7 @@ def test_what_was_proved_arrives_whole(proved: Path, made: Made) -> None:
     del before[record.LOCK], after[record.LOCK]
     assert after == {name: row for name, row in before.items() if name in after}
     records = {f"runtime-{name}.json" for name in made.manifests}
+    records |= {f"machine-{name}.json" for name in made.manifests if name.startswith("arm")}
     assert {"oci/index.json", "build.json", "SHA256SUMS", "report.md", *records} <= after.keys()
 
 
@@ -189,7 +190,9 @@ def test_what_is_in_dist_is_not_replaced(proved: Path) -> None:
         handover.unpack(wanted)
 
 
-@pytest.mark.parametrize("name", ["runtime-armv5.json", "build.json", "SHA256SUMS"])
+@pytest.mark.parametrize(
+    "name", ["runtime-armv5.json", "machine-armv5.json", "build.json", "SHA256SUMS"]
+)
 def test_half_a_proof_is_not_handed_over(proved: Path, name: str) -> None:
     (proved / name).unlink()
     with pytest.raises(UserError):

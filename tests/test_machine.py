@@ -6,7 +6,9 @@ import contextlib
 import io
 import json
 import lzma
+import os
 import tarfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +19,11 @@ import pytest
 
 from build.config import pins
 from build.config.targets import target, targets
-from build.core import cache, digest
+from build.core import cache, command, digest
 from build.core.errors import BuildFailed, GateFailed, UserError
 from build.core.service import Service
-from build.gates import runtime
-from build.gates.runtime import Record, Verdict
+from build.gates import records, runtime
+from build.gates.records import Record, Verdict
 from build.lab import boot
 from build.lab.controls import BREAKAGES
 from build.lab.guest import Guest
@@ -142,14 +144,61 @@ def test_answers_are_read_as_they_come(tmp_path: Path) -> None:
 
 
 def test_a_machines_record_is_one_of_its_own() -> None:
-    names = [canary.name for canary in runtime.wanted_for("machine")]
+    names = [canary.name for canary in records.wanted_for("machine")]
     assert "no-netfilter" not in names and "subnet-ipv6" in names and "flash-idle" in names
     verdicts = tuple(Verdict(name, True, 0.1, "") for name in names)
-    record = Record("arm64", "sha256:1", runtime.gate_identity(), "machine", 0, 1, {}, verdicts)
+    record = Record("arm64", "sha256:1", records.gate_identity(), "machine", 0, 1, {}, verdicts)
     assert record.ok and not replace(record, canaries=verdicts[1:]).ok
-    assert runtime.write(record).name == "machine-arm64.json"
-    with pytest.raises(GateFailed, match="has not passed"):
-        runtime.require("arm64", "sha256:1")
+    assert records.write(record).name == "machine-arm64.json"
+    with pytest.raises(GateFailed, match="has not passed") as caught:
+        records.require("arm64", "sha256:1")
+    assert "runtime-arm64.json" in caught.value.why and "machine-" not in caught.value.why
+    plain = tuple(Verdict(c.name, True, 0.1, "") for c in records.wanted_for("user"))
+    other = replace(record, tunnel="user", canaries=plain)
+    records.write(other)
+    assert records.require("arm64", "sha256:1") == [other, record]
+    # A machine's record that lies in the other's place says nothing of it, nor the other way.
+    records.path_of("arm64").write_text(records.path_of("arm64", "machine").read_text())
+    with pytest.raises(GateFailed) as caught:
+        records.require("arm64", "sha256:1")
+    assert "is of a machine tunnel" in caught.value.why
+    assert caught.value.cure == "invoke verify --arch arm64"
+
+
+def test_the_machines_are_asked_of_those_that_have_one() -> None:
+    kinds = {name: records.kinds_for(name) for name in targets()}
+    assert {name for name, found in kinds.items() if "machine" in found} == set(boot.MODELS)
+    assert all("runtime" in found for found in kinds.values())
+
+
+def test_machines_run_at_once_and_the_first_failure_ends_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen = [target(name) for name in boot.MODELS]
+    barrier = threading.Barrier(len(chosen), timeout=10)
+    ended = []
+
+    def verify(one: Any, *_: object) -> Record:
+        barrier.wait()
+        if one.name == "armv7":
+            raise BuildFailed("armv7 does not boot")
+        with pytest.raises(KeyboardInterrupt):
+            command.call(
+                ["sleep", "60"], env={"PATH": os.environ["PATH"]}, cwd=Path("/"), timeout=70
+            )
+        ended.append(one.name)
+        raise KeyboardInterrupt
+
+    everything = {name: object() for name in targets()}
+    monkeypatch.setattr(runs.tools, "require", lambda: None)
+    monkeypatch.setattr(runs.runtime, "require_machine", lambda *_, **__: None)
+    monkeypatch.setattr(runs, "images", lambda *_: everything)
+    monkeypatch.setattr(runs, "program", lambda *_: Path("mt-lab"))
+    monkeypatch.setattr(runs, "boot_of", lambda *_: None)
+    monkeypatch.setattr(runs.runtime, "verify", verify)
+    with pytest.raises(BuildFailed, match="armv7 does not boot"):
+        runs.run(chosen, machine=True)
+    assert sorted(ended) == ["arm64", "armv5"]
 
 
 @pytest.mark.parametrize("how", ["status 132", "status 1", "out of memory"])

@@ -21,7 +21,7 @@ from build.config import targets
 from build.core import digest
 from build.core.artifacts import Attachment
 from build.core.errors import Error, GateFailed, UserError
-from build.gates import audit, runtime
+from build.gates import audit, records
 from build.image import oci
 from build.registry import published
 from build.registry.client import Client, Manifest
@@ -42,8 +42,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
 @pytest.fixture(autouse=True)
 def gate(made: dict[str, Made], monkeypatch: pytest.MonkeyPatch, places: Path) -> None:
     """The gate's sources are hashed once only: it is asked hundreds of times here."""
-    identity = runtime.gate_identity()
-    monkeypatch.setattr(runtime, "gate_identity", lambda: identity)
+    identity = records.gate_identity()
+    monkeypatch.setattr(records, "gate_identity", lambda: identity)
     releases.passed(made[NEW])
 
 
@@ -216,23 +216,27 @@ def test_stable_does_not_go_back_by_itself(made: dict[str, Made]) -> None:
     assert registry.tags[NAME, OLD] == made[OLD].index
 
 
-@pytest.mark.parametrize("how", ["none", "another image", "failed canary"])
+@pytest.mark.parametrize("kind", [records.RUNTIME, records.MACHINE])
+@pytest.mark.parametrize("how", ["none", "another image", "failed canary", "the other kind's"])
 def test_without_the_runtime_gate_nothing_is_sent(
-    registry: Registry, made: dict[str, Made], how: str
+    registry: Registry, made: dict[str, Made], how: str, kind: str
 ) -> None:
-    path = runtime.record_path("armv5")
+    path = records.path_of("armv5", kind)
     table = json.loads(path.read_text())
     if how == "none":
         path.unlink()
     elif how == "another image":
         path.write_text(json.dumps({**table, "image": made[OLD].manifests["armv5"]}))
+    elif how == "the other kind's":
+        (other,) = {records.RUNTIME, records.MACHINE} - {kind}
+        path.write_text(records.path_of("armv5", other).read_text())
     else:
         table["canaries"][0]["ok"] = False
         path.write_text(json.dumps(table))
     error = refused(registry, made[NEW], GateFailed)
     assert error.exit_code == 3
     assert "armv5" in error.why
-    assert "invoke verify --layout" in error.cure
+    assert "invoke verify --layout" in error.cure and "--machine --layout" in error.cure
     assert registry.seen == []
 
 

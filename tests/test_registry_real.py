@@ -31,7 +31,7 @@ from fakes.tokens import ISSUER, SERVICE, Tokens
 from build.config import targets
 from build.config.targets import Target
 from build.core.errors import Error, UserError
-from build.gates import audit, runtime
+from build.gates import audit, records
 from build.registry import published
 from build.registry.client import Client
 from build.registry.credentials import Credentials
@@ -103,8 +103,8 @@ def one_platform(small: dict[str, Made], monkeypatch: pytest.MonkeyPatch) -> dic
     """For the loops: one platform, audited once."""
     only = {"armv5": targets.target("armv5")}
     assert audit.layout_faults(small[NEW].layout, only) == []
-    identity = runtime.gate_identity()
-    monkeypatch.setattr(runtime, "gate_identity", lambda: identity)
+    identity = records.gate_identity()
+    monkeypatch.setattr(records, "gate_identity", lambda: identity)
     monkeypatch.setattr(targets, "targets", lambda: only)
     monkeypatch.setattr(audit, "layout_faults", lambda *_: [])
     return small
@@ -361,7 +361,7 @@ def test_the_commands(server: Server, made: dict[str, Made]) -> None:
         words(host, name, "publish", "--no-sign", "--layout", str(made[OLD].layout), "--to")
     )
     assert done.returncode == 0, done.stderr
-    runtime.record_path("arm64").unlink()
+    records.path_of("arm64").unlink()
     done = invoked(
         words(host, name, "publish", "--no-sign", "--layout", str(made[OLD].layout), "--to")
     )

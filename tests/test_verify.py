@@ -9,32 +9,32 @@ from pathlib import Path
 import pytest
 
 from build.core import errors
-from build.gates import runtime
-from build.gates.runtime import Record, Verdict
+from build.gates import records, runtime
+from build.gates.records import Record, Verdict
 from build.lab.canary import CANARIES
 from build.lab.controls import BREAKAGES, breakages_for
 from build.lab.topology import topology
 
 IMAGE = "sha256:" + "1" * 64
-KERNEL = sorted(canary.name for canary in runtime.wanted_for("kernel"))
+KERNEL = sorted(canary.name for canary in records.wanted_for("kernel"))
 
 
 @pytest.fixture
 def passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
     monkeypatch.setenv("MT_DIST", str(tmp_path))
     verdicts = tuple(Verdict(name, True, 0.1, "seen") for name in KERNEL)
-    gate = runtime.gate_identity()
+    gate = records.gate_identity()
     return Record("amd64", IMAGE, gate, "kernel", 0.0, 1.0, {"seconds_to_running": 3.0}, verdicts)
 
 
 def test_a_passing_record_lets_its_image_through(passing: Record) -> None:
-    runtime.write(passing)
-    assert runtime.require("amd64", IMAGE) == passing
+    records.write(passing)
+    assert records.require("amd64", IMAGE) == [passing]
 
 
 def refusal(image: str = IMAGE) -> str:
     with pytest.raises(errors.GateFailed) as caught:
-        runtime.require("amd64", image)
+        records.require("amd64", image)
     return caught.value.why
 
 
@@ -43,26 +43,26 @@ def test_no_record_is_refused(passing: Record) -> None:
 
 
 def test_another_image_is_refused(passing: Record) -> None:
-    runtime.write(passing)
-    assert refusal("sha256:" + "2" * 64) == f"the record is of {IMAGE}"
+    records.write(passing)
+    assert refusal("sha256:" + "2" * 64) == f"the runtime record is of {IMAGE}"
 
 
 def test_another_gate_is_refused(passing: Record) -> None:
-    runtime.write(replace(passing, gate="old"))
+    records.write(replace(passing, gate="old"))
     assert "another version" in refusal()
 
 
 @pytest.mark.parametrize("name", KERNEL)
 def test_each_canary_counts(passing: Record, name: str) -> None:
     rest = tuple(verdict for verdict in passing.canaries if verdict.name != name)
-    runtime.write(replace(passing, canaries=rest))
+    records.write(replace(passing, canaries=rest))
     assert refusal() == f"not passed: {name}"
-    runtime.write(replace(passing, canaries=(*rest, Verdict(name, False, 0.1, ""))))
+    records.write(replace(passing, canaries=(*rest, Verdict(name, False, 0.1, ""))))
     assert refusal() == f"not passed: {name}"
 
 
 def test_a_damaged_record_is_none(passing: Record) -> None:
-    path = runtime.write(passing)
+    path = records.write(passing)
     table = json.loads(path.read_text())
     del table["canaries"]
     path.write_text(json.dumps(table))
@@ -74,7 +74,7 @@ def test_every_canary_has_a_breakage_and_every_breakage_a_canary() -> None:
     assert all(breakage.fails for breakage in BREAKAGES)
     for tunnel in ("kernel", "machine"):
         bitten = {name for breakage in breakages_for(tunnel) for name in breakage.fails}
-        assert {canary.name for canary in runtime.wanted_for(tunnel)} <= bitten
+        assert {canary.name for canary in records.wanted_for(tunnel)} <= bitten
     # Else a run of --teeth would boot a machine to ask it nothing.
     assert "no-refusals" not in {breakage.name for breakage in breakages_for("machine")}
 

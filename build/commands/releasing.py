@@ -13,7 +13,7 @@ from build.config import targets
 from build.config.pins import pins
 from build.core import errors, git, paths
 from build.core.version import Release
-from build.gates import runtime, size
+from build.gates import records, size
 from build.image import products
 from build.registry.repository import parse_repository
 from build.release import evidence, forge, handover
@@ -110,12 +110,12 @@ def comment(
 def _summary(release: Release) -> str:
     """Return the Markdown report of the images in dist/. Raises UserError if one is missing."""
     images = products.images(targets.select([]), release)
-    records = [
+    runs = [
         record
         for one in images
-        if (record := runtime.read(one.target.name)) and record.image == one.descriptor["digest"]
+        for record in records.read_all(one.target.name, one.descriptor["digest"])
     ]
-    return markdown.summary(release.tag, size.of_images(images), records)
+    return markdown.summary(release.tag, size.of_images(images), runs)
 
 
 @task(

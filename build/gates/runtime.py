@@ -1,42 +1,27 @@
-"""The runtime gate: boots an image in the laboratory, runs the canaries, keeps a record.
-
-A record is bound to the image's manifest digest and to the gate's own sources. `require` is what
-publishing asks: no image without a passing record of all canaries of today.
-"""
+"""The runtime gate: boots an image in the laboratory, runs the canaries, returns what they said."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from build.config.targets import Target
 from build.config.tools import Finding
-from build.core import digest, log
-from build.core.errors import Error, GateFailed, UserError
-from build.core.paths import DATA, ROOT, dist_dir, work_dir
-from build.image import record as dist_record
+from build.core import log
+from build.core.errors import Error, UserError
+from build.core.paths import work_dir
+from build.gates.records import MACHINE, Record, Verdict, gate_identity, wanted_for
 from build.image.bundle import Bundle
-from build.lab import (
-    boot,
-    canaries,
-    canaries_lan,
-    canaries_machine,
-    canaries_manners,
-    canaries_slow,
-)
-from build.lab.canary import CANARIES, Canary
+from build.lab import boot
+from build.lab.canary import Canary
 from build.lab.controls import Breakage
 from build.lab.guest import Boot
 from build.lab.world import World, laboratory, populate
-
-# Imported to register their canaries.
-assert canaries and canaries_lan and canaries_machine and canaries_manners and canaries_slow
 
 PROGRAMS = {
     "unshare": "util-linux",
@@ -54,40 +39,6 @@ EMULATORS = {"qemu-aarch64": "qemu-aarch64-static", "qemu-arm": "qemu-arm-static
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What one canary said: passed or not, how long it took (seconds), what was seen."""
-
-    name: str
-    ok: bool
-    seconds: float
-    detail: str
-
-
-@dataclass(frozen=True)
-class Record:
-    """A run of the gate. `image` is the manifest's digest, `gate` stands for the gate's sources.
-
-    `tunnel` is `kernel`, `user` under emulation, or `machine` in a router-like machine, which has a
-    kernel of its own; `at` is seconds since 1970.
-    """
-
-    target: str
-    image: str
-    gate: str
-    tunnel: str
-    at: float
-    seconds: float
-    figures: dict[str, float]
-    canaries: tuple[Verdict, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every canary was run and passed."""
-        wanted = {canary.name for canary in wanted_for(self.tunnel)}
-        return wanted == {verdict.name for verdict in self.canaries if verdict.ok}
-
-
-@dataclass(frozen=True)
 class Bite:
     """What the canaries said of one broken image: those that must fail, each passed or not."""
 
@@ -100,26 +51,9 @@ class Bite:
         return [verdict.name for verdict in self.verdicts if verdict.ok]
 
 
-def gate_identity() -> str:
-    """Return a hash of everything that decides what the gate looks at."""
-    data = [DATA / "lab.toml", boot.PINS]
-    files = [*sorted((ROOT / "build" / "lab").rglob("*")), *data, Path(__file__)]
-    listing = {
-        str(path.relative_to(ROOT)): digest.of_file(path)
-        for path in files
-        if path.is_file() and path.suffix != ".pyc"
-    }
-    return digest.of_json(listing)
-
-
 def tunnel_for(target: Target) -> str:
     """Return `kernel` where this machine runs the platform itself, `user` where QEMU must."""
     return "kernel" if target.goarch == "amd64" and os.uname().machine == "x86_64" else "user"
-
-
-def wanted_for(tunnel: str) -> list[Canary]:
-    """Return the canaries that a run with such a tunnel must pass."""
-    return [canary for canary in CANARIES.values() if tunnel in canary.tunnels]
 
 
 def examine(targets: Sequence[Target] = (), *, machine: bool = False) -> list[Finding]:
@@ -216,7 +150,7 @@ def verify(
     is `mt-lab`. With `machine` the image runs in that router-like machine. Raises UserError for an
     unknown name, and BuildFailed if the laboratory itself cannot be set up.
     """
-    tunnel = "machine" if machine else tunnel_for(target)
+    tunnel = MACHINE if machine else tunnel_for(target)
     chosen = wanted_for(tunnel)
     if unknown := set(names) - {canary.name for canary in chosen}:
         raise UserError(
@@ -242,52 +176,3 @@ def verify(
     return Record(
         target.name, image.digest, gate_identity(), tunnel, at, seconds, figures, tuple(verdicts)
     )
-
-
-def record_path(target: str, kind: str = "runtime") -> Path:
-    """Return where a platform's record lies, beside the image it speaks of.
-
-    `kind` is `runtime`, or `machine` for the record of its router-like machine.
-    """
-    return dist_dir() / f"{kind}-{target}.json"
-
-
-def write(record: Record) -> Path:
-    """Keep a record and return its path."""
-    text = json.dumps({**asdict(record), "ok": record.ok}, indent=1) + "\n"
-    kind = "machine" if record.tunnel == "machine" else "runtime"
-    return dist_record.keep(record_path(record.target, kind).name, text)
-
-
-def read(target: str) -> Record | None:
-    """Return a platform's record, None if there is none that can be read."""
-    try:
-        table = json.loads(record_path(target).read_text())
-        table.pop("ok")
-        table["canaries"] = tuple(Verdict(**row) for row in table["canaries"])
-        return Record(**table)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def require(target: str, image: str) -> Record:
-    """Return the passing record of an image digest. Raises GateFailed if there is none."""
-    record = read(target)
-    why = ""
-    if record is None:
-        why = f"there is no record in {record_path(target)}"
-    elif record.image != image:
-        why = f"the record is of {record.image}"
-    elif record.gate != gate_identity():
-        why = "the record is of another version of the gate"
-    elif not record.ok:
-        passed = {verdict.name for verdict in record.canaries if verdict.ok}
-        missing = [c.name for c in wanted_for(record.tunnel) if c.name not in passed]
-        why = f"not passed: {', '.join(missing)}"
-    if why or record is None:
-        raise GateFailed(
-            f"{target} {image} has not passed the runtime gate",
-            why=why,
-            cure=f"invoke verify --arch {target}",
-        )
-    return record

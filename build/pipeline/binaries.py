@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 from build.config.pins import pin
 from build.config.targets import Target
-from build.core import cache, command, log
+from build.core import cache, log
 from build.core.artifacts import Artifact
 from build.core.version import Release
+from build.core.workers import all_done, workers
 from build.gates import audit
 from build.golang import tailscale
 from build.golang.gotool import Go
@@ -44,7 +44,7 @@ def compile_all(
     ran: list[str] = []
     verified: list[bool] = []
     compress.require(method)
-    with _workers("go", "make", "pack") as (go_worker, make_worker, pack_worker):
+    with workers("go", "make", "pack") as (go_worker, make_worker, pack_worker):
 
         def noted(entry: cache.Entry, target: Target) -> cache.Entry:
             if not entry.hit:
@@ -88,7 +88,7 @@ def compile_all(
         }
         everything: list[Future[Any]] = [*compiled.values(), *packing.values(), *shells.values()]
         everything += [future for pair in packed.values() for future in pair.values()]
-        _all_done(everything)
+        all_done(everything)
         return Made(
             {
                 name: {part: future.result().artifact(part) for part, future in pair.items()}
@@ -98,30 +98,3 @@ def compile_all(
             {name: future.result() for name, future in compiled.items()},
             ran,
         )
-
-
-def _all_done(futures: list[Future[Any]]) -> None:
-    """Wait for all; raise the first failure as soon as it happens."""
-    waiting = set(futures)
-    while waiting:
-        # A short timeout lets Ctrl-C be seen at once on every Python.
-        done, waiting = wait(waiting, timeout=0.2, return_when="FIRST_EXCEPTION")
-        for future in done:
-            future.result()
-
-
-@contextmanager
-def _workers(*names: str) -> Iterator[list[ThreadPoolExecutor]]:
-    """Yield one single-thread executor per name; a failure ends what runs in all of them."""
-    workers = [ThreadPoolExecutor(1, name) for name in names]
-    try:
-        yield workers
-    except BaseException:
-        for worker in workers:
-            worker.shutdown(wait=False, cancel_futures=True)
-        command.stop_all()
-        raise
-    finally:
-        for worker in workers:
-            worker.shutdown(wait=True)
-        command.resume()

@@ -17,7 +17,7 @@ from build.core import digest, marks
 from build.core.errors import GateFailed, UserError
 from build.core.paths import ROOT, dist_dir, work_dir
 from build.core.version import Release
-from build.gates import runtime
+from build.gates import records
 from build.image import dist, record
 from build.registry.repository import parse_repository
 from build.router import render
@@ -34,8 +34,10 @@ def path() -> Path:
 
 def _names() -> list[str]:
     made = dist.read_record()
-    records = [runtime.record_path(name).name for name in targets()]
-    names = [*made, *records, dist.RECORD, dist.SUMS]
+    proofs = [
+        records.path_of(name, kind).name for name in targets() for kind in records.kinds_for(name)
+    ]
+    names = [*made, *proofs, dist.RECORD, dist.SUMS]
     if not made or (missing := [name for name in names if not (dist_dir() / name).exists()]):
         raise UserError(
             "there is nothing whole to hand over",

@@ -17,7 +17,7 @@ from build.core import digest, log
 from build.core.artifacts import Attachment
 from build.core.errors import GateFailed, UserError
 from build.core.version import Release, first_of, parse_release
-from build.gates import audit, runtime
+from build.gates import audit, records
 from build.image import oci
 from build.registry import attach, published
 from build.registry.client import Client, Manifest
@@ -147,14 +147,14 @@ def _gate(layout: Path, manifests: Sequence[Part]) -> None:
     refused = []
     for part in manifests:
         try:
-            runtime.require(part.what.removeprefix("manifest "), part.digest)
+            records.require(part.what.removeprefix("manifest "), part.digest)
         except GateFailed as error:
             refused.append(f"{error.what}: {error.why}")
     if refused:
         raise GateFailed(
             "nothing is published that has not passed the runtime gate",
             why="".join(f"\n    {row}" for row in refused),
-            cure=f"invoke verify --layout {layout}",
+            cure=f"invoke verify --layout {layout}; invoke verify --machine --layout {layout}",
         )
 
 

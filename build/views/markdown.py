@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from build.gates import runtime, size
+from build.gates import records, size
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -31,18 +31,18 @@ def sizes(measures: Sequence[size.Measure]) -> str:
     return table(("platform", "component", ">bytes", ">of budget", f">since {last}"), rows)
 
 
-def gates(records: Sequence[runtime.Record]) -> str:
+def gates(runs: Sequence[records.Record]) -> str:
     """Return what the runtime gate said of each platform; what failed is named."""
     rows = []
-    for record in records:
+    for record in runs:
         failed = [verdict.name for verdict in record.canaries if not verdict.ok]
         passed = f"{len(record.canaries) - len(failed)} of {len(record.canaries)}"
-        rows.append((record.target, passed, ", ".join(failed), f"`{record.image}`"))
-    return table(("platform", "canaries passed", "failed", "image"), rows)
+        rows.append((record.target, record.tunnel, passed, ", ".join(failed), f"`{record.image}`"))
+    return table(("platform", "tunnel", "canaries passed", "failed", "image"), rows)
 
 
-def summary(tag: str, measures: Sequence[size.Measure], records: Sequence[runtime.Record]) -> str:
+def summary(tag: str, measures: Sequence[size.Measure], runs: Sequence[records.Record]) -> str:
     """Return the whole report of a build."""
     parts = [f"## {tag}: extracted sizes", sizes(measures), "## Runtime gate"]
-    parts.append(gates(records) if records else "It has not run on these images.\n")
+    parts.append(gates(runs) if runs else "It has not run on these images.\n")
     return "\n".join(parts)

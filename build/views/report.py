@@ -10,7 +10,7 @@ from typing import Any
 from build.bump import changes
 from build.config import features, tools
 from build.core.digest import canonical_json
-from build.gates import figures, runtime, size, weigh
+from build.gates import figures, records, runtime, size, weigh
 from build.image import products
 
 
@@ -185,7 +185,7 @@ def image_contents(image: products.Image, *, as_json: bool) -> None:
     table("", ("mode", "type", ">bytes", "path"), rows)
 
 
-def canaries(record: runtime.Record) -> None:
+def canaries(record: records.Record) -> None:
     """Print what each canary of a run saw."""
     rows = [("✓" if v.ok else "✕", v.name, f"{v.seconds:.1f}", v.detail) for v in record.canaries]
     passed = sum(verdict.ok for verdict in record.canaries)

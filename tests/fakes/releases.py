@@ -11,10 +11,9 @@ import pytest
 
 from build.config import targets
 from build.core.version import Release, parse_release
-from build.gates import runtime
-from build.gates.runtime import Record, Verdict
+from build.gates import records
+from build.gates.records import Record, Verdict
 from build.image import dist
-from build.lab.canary import CANARIES
 from fakes import images
 
 
@@ -43,13 +42,14 @@ def make(folder: Path, tag: str, *names: str) -> Made:
 
 
 def passed(made: Made) -> None:
-    """Write the record of a passed runtime gate for each of its images."""
+    """Write the records of a passed runtime gate for each of its images."""
     for name, of in made.manifests.items():
-        kind = "kernel" if name == "amd64" else "user"
-        verdicts = tuple(Verdict(canary, True, 0.1, "seen") for canary in CANARIES)
-        wanted = {canary.name for canary in runtime.wanted_for(kind)}
-        verdicts = tuple(verdict for verdict in verdicts if verdict.name in wanted)
-        runtime.write(Record(name, of, runtime.gate_identity(), kind, 0.0, 1.0, {}, verdicts))
+        for kind in records.kinds_for(name):
+            plain = "kernel" if name == "amd64" else "user"
+            tunnel = records.MACHINE if kind == records.MACHINE else plain
+            wanted = records.wanted_for(tunnel)
+            verdicts = tuple(Verdict(canary.name, True, 0.1, "seen") for canary in wanted)
+            records.write(Record(name, of, records.gate_identity(), tunnel, 0.0, 1.0, {}, verdicts))
 
 
 def blobs(made: Made) -> dict[str, bytes]:
