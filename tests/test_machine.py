@@ -25,7 +25,7 @@ from build.core.service import Service
 from build.gates import records, runtime
 from build.gates.records import Record, Verdict
 from build.lab import boot
-from build.lab.controls import BREAKAGES
+from build.lab.controls import NEGATIVE_CONTROLS
 from build.lab.guest import Guest
 from build.sources import obtain
 from build.trials import runs
@@ -214,14 +214,14 @@ def test_the_wrong_image_has_to_die_of_a_missing_instruction(
 
     monkeypatch.setattr(runs, "laboratory", laboratory)
     monkeypatch.setattr(runs, "populate", lambda world: None)
-    (one,) = [breakage for breakage in BREAKAGES if breakage.dies]
+    (one,) = [negative for negative in NEGATIVE_CONTROLS if negative.dies]
     image: Any = None
 
-    def bite() -> runtime.Bite:
-        return runs._bite(one, image, image, Path("mt-lab"), "machine", {})
+    def ran() -> runtime.NegativeRun:
+        return runs._run_negative(one, image, image, Path("mt-lab"), "machine", {})
 
     if how == "status 132":
-        assert [verdict.ok for verdict in bite().verdicts] == [False]
+        assert [verdict.ok for verdict in ran().verdicts] == [False]
     else:
         with pytest.raises(BuildFailed, match=how):
-            bite()
+            ran()

@@ -1,4 +1,4 @@
-"""The gate's record and its lists: what publishing and `--teeth` rely on."""
+"""The gate's record and its lists: what publishing and `--negative` rely on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from build.core import errors
 from build.gates import records, runtime
 from build.gates.records import Record, Verdict
 from build.lab.canary import CANARIES
-from build.lab.controls import BREAKAGES, breakages_for
+from build.lab.controls import NEGATIVE_CONTROLS, negatives_for
 from build.lab.topology import topology
 
 IMAGE = "sha256:" + "1" * 64
@@ -69,14 +69,14 @@ def test_a_damaged_record_is_none(passing: Record) -> None:
     assert "no record" in refusal()
 
 
-def test_every_canary_has_a_breakage_and_every_breakage_a_canary() -> None:
-    assert {name for breakage in BREAKAGES for name in breakage.fails} == set(CANARIES)
-    assert all(breakage.fails for breakage in BREAKAGES)
+def test_every_canary_has_a_negative_control_that_has_a_canary() -> None:
+    assert {name for negative in NEGATIVE_CONTROLS for name in negative.fails} == set(CANARIES)
+    assert all(negative.fails for negative in NEGATIVE_CONTROLS)
     for tunnel in ("kernel", "machine"):
-        bitten = {name for breakage in breakages_for(tunnel) for name in breakage.fails}
-        assert {canary.name for canary in records.wanted_for(tunnel)} <= bitten
-    # Else a run of --teeth would boot a machine to ask it nothing.
-    assert "no-refusals" not in {breakage.name for breakage in breakages_for("machine")}
+        failing = {name for negative in negatives_for(tunnel) for name in negative.fails}
+        assert {canary.name for canary in records.wanted_for(tunnel)} <= failing
+    # Else a run of --negative would boot a machine to ask it nothing.
+    assert "no-refusals" not in {negative.name for negative in negatives_for("machine")}
 
 
 def test_what_is_missing_is_said_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,8 @@ from build.views import plots, report
     iterable=["arch", "only"],
     help={
         "arch": ARCH_HELP,
-        "only": "a canary's name (with --teeth: a breakage's), repeatable; keeps no record",
-        "teeth": "run every canary where it must fail, and fail if one passes",
+        "only": "a canary's name (--negative: a negative control's), repeatable; keeps no record",
+        "negative": "run every canary where it must fail, and fail if one passes",
         "layout": "OCI layout to take the images from (default: build them through the cache)",
         "machine": "boot an ARM machine with an old kernel for each ARM image (QEMU)",
         "offline": "use only what is in the cache or in $MT_SOURCES",
@@ -35,7 +35,7 @@ def verify(
     c,
     arch,
     only,
-    teeth=False,
+    negative=False,
     layout="",
     machine=False,
     offline=False,
@@ -51,13 +51,13 @@ def verify(
         if not all(row.ok for row in found):
             raise Exit("", code=errors.UserError.exit_code)
         return
-    if teeth:
-        bites = runs.teeth(only, offline, machine=machine)
+    if negative:
+        controlled = runs.negatives(only, offline, machine=machine)
         if json:
-            report.print_json([dataclasses.asdict(bite) for bite in bites])
+            report.print_json([dataclasses.asdict(one) for one in controlled])
         else:
-            report.teeth(bites)
-        missed = [f"{name} ({bite.breakage.name})" for bite in bites for name in bite.missed]
+            report.negatives(controlled)
+        missed = [f"{name} ({one.negative.name})" for one in controlled for name in one.missed]
         if missed:
             raise errors.GateFailed("canaries pass where they must fail", why=", ".join(missed))
         return

@@ -19,7 +19,7 @@ from build.gates.records import MACHINE, Record, Verdict, gate_identity, wanted_
 from build.image.bundle import Bundle
 from build.lab import boot
 from build.lab.canary import Canary
-from build.lab.controls import Breakage
+from build.lab.controls import NegativeControl
 from build.lab.guest import Boot
 from build.lab.world import World, laboratory, populate
 
@@ -39,10 +39,10 @@ EMULATORS = {"qemu-aarch64": "qemu-aarch64-static", "qemu-arm": "qemu-arm-static
 
 
 @dataclass(frozen=True)
-class Bite:
+class NegativeRun:
     """What the canaries said of one broken image: those that must fail, each passed or not."""
 
-    breakage: Breakage
+    negative: NegativeControl
     verdicts: tuple[Verdict, ...]
 
     @property

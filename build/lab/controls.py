@@ -10,7 +10,7 @@ from build.lab.canary import CANARIES
 
 
 @dataclass(frozen=True)
-class Breakage:
+class NegativeControl:
     """One thing broken on purpose, and the canaries that have to notice.
 
     `tags` are Go build tags added to ours, `features` upstream's features added to ours.
@@ -37,92 +37,92 @@ class Breakage:
 
 START = 'exec /usr/local/bin/tailscaled "$@"'
 
-BREAKAGES = (
-    Breakage(
+NEGATIVE_CONTROLS = (
+    NegativeControl(
         "no-netstack",
         "built without netstack",
         ("magicdns-udp", "magicdns-tcp", "magicdns-ipv6", "magicdns-public", "names-inside"),
         tags=("ts_omit_netstack", "ts_omit_gro"),
     ),
-    Breakage(
+    NegativeControl(
         "no-peerapiserver",
         "built without PeerAPI server",
         ("exit-dns",),
         tags=("ts_omit_peerapiserver",),
     ),
-    Breakage(
+    NegativeControl(
         "no-peerapiclient",
         "built without PeerAPI client",
         ("own-exit-dns",),
         tags=("ts_omit_peerapiclient",),
     ),
-    Breakage(
+    NegativeControl(
         "no-logfilter",
         "built without our log filter",
         ("log-quiet",),
         tags=("mt_omit_logfilter",),
     ),
-    Breakage(
+    NegativeControl(
         "no-portmapper",
         "built without port mapping",
         ("portmap-pmp", "portmap-pcp", "portmap-upnp"),
         tags=("ts_omit_portmapper",),
     ),
-    Breakage(
+    NegativeControl(
         "no-identity",
         "built without unixsocketidentity: the daemon refuses the command line",
         ("join", "commands"),
         tags=("ts_omit_unixsocketidentity",),
     ),
-    Breakage(
+    NegativeControl(
         "no-lan-rules",
         "built without our rules for the LAN",
         ("lan-behind-exit", "lan-behind-exit-bare", "lan-inside-route"),
         tags=("mt_omit_lan",),
     ),
-    Breakage(
+    NegativeControl(
         "no-reaper",
         "built without our reaper of orphans",
         ("zombies",),
         tags=("mt_omit_reap",),
     ),
-    Breakage(
+    NegativeControl(
         "no-own-tunnel",
         "built without the knowledge of its own tunnel's name",
         ("veth-name",),
         tags=("mt_omit_tunnel",),
     ),
-    Breakage(
+    NegativeControl(
         "no-refusals",
         "built without our refusals",
         ("refusals",),
         tags=("mt_omit_cli",),
     ),
-    Breakage(
+    NegativeControl(
         "no-nc",
         "an image whose health check lacks its program",
         ("health",),
         entrypoint={START: f"rm /bin/nc\n{START}"},
     ),
-    Breakage(
+    NegativeControl(
         "shell-as-init",
         "an entrypoint that stays as PID 1 and hears no signal",
         ("stops",),
         entrypoint={START: START.removeprefix("exec ")},
     ),
-    Breakage(
+    NegativeControl(
         "no-prefix",
         "a router that drops what has an address of the provider's prefix",
         ("exit-ipv6-routed",),
         rules=('iifname "container" ip6 saddr 2001:db8:3::/64 drop',),
     ),
-    Breakage(
+    NegativeControl(
         "netmap-on-disk",
         "built with cachenetmap",
         ("state-files",),
         features=("cachenetmap",),
     ),
-    Breakage(
+    NegativeControl(
         "bare-entrypoint",
         "an entrypoint that only starts tailscaled",
         (
@@ -137,7 +137,7 @@ BREAKAGES = (
         ),
         entrypoint={"#!/bin/sh": f"#!/bin/sh\n{START}"},
     ),
-    Breakage(
+    NegativeControl(
         "lost-upstream",
         "an entrypoint that loses the router's DNS and links resolv.conf to nowhere",
         ("magicdns-public", "names-inside"),
@@ -145,71 +145,71 @@ BREAKAGES = (
             START: f'rm -f /etc/resolv.conf; : > "$run/resolv.conf"\nrm -f "$conf.router"\n{START}'
         },
     ),
-    Breakage(
+    NegativeControl(
         "scribbler",
         "an entrypoint that leaves a logger behind",
         ("flash-idle", "flash-busy"),
         entrypoint={START: f"while sleep 1; do date >> /var/log; done &\n{START}"},
     ),
-    Breakage(
+    NegativeControl(
         "muffled",
         "an entrypoint that drops TS_LOG_VERBOSITY",
         ("log-verbose",),
         entrypoint={START: f"unset TS_LOG_VERBOSITY\n{START}"},
     ),
-    Breakage(
+    NegativeControl(
         "forgetful",
         "a state mount that is empty at each start",
         ("restart", "crash", "damaged-state"),
         options={"volatile": True},
     ),
-    Breakage(
+    NegativeControl(
         "udp-blocked",
         "a router that passes no UDP but DNS",
         ("direct",),
         rules=("meta l4proto udp udp dport != 53 drop",),
     ),
-    Breakage(
+    NegativeControl(
         "no-tailnet",
         "a router that drops all traffic of the container once it is joined",
         ("answers", "relay", "control-outage"),
         rules=('iifname "container" drop',),
     ),
-    Breakage(
+    NegativeControl(
         "deaf-laboratory",
         "a laboratory that does not do what a canary asks of it",
         ("relay", "control-outage", "wrong-clock"),
         world={"deaf_to": frozenset({"blocked", "on", "clock"})},
     ),
-    Breakage(
+    NegativeControl(
         "netfilter-there",
         "a kernel with netfilter where the canary wants none",
         ("no-netfilter", "lan-behind-exit-bare"),
         world={"without": ("with",)},
         tunnels=("kernel",),
     ),
-    Breakage(
+    NegativeControl(
         "no-netlink",
         "a kernel that refuses every netlink socket, as nothing we know of copes with",
         ("no-netfilter",),
         world={"without": ("without", "-all")},
         tunnels=("kernel",),
     ),
-    Breakage(
+    NegativeControl(
         "tables-from-boot",
         "a machine whose kernel has nf_tables from the start",
         ("nfnetlink-absent",),
         options={"modules": "nf_tables"},
         tunnels=("machine",),
     ),
-    Breakage(
+    NegativeControl(
         "stuck-modules",
         "a machine that loads no more modules",
         ("nf-tables-absent", "nf-tables"),
         world={"deaf_to": frozenset({"load"})},
         tunnels=("machine",),
     ),
-    Breakage(
+    NegativeControl(
         "stuck-mode",
         "a node with nfnetlink alone whose netfilter mode is left as it is",
         ("netfilter-off",),
@@ -217,7 +217,7 @@ BREAKAGES = (
         world={"deaf_to": frozenset({"mode"})},
         tunnels=("machine",),
     ),
-    Breakage(
+    NegativeControl(
         "wrong-variant",
         "the armv7 image on a CPU without floating point",
         ("join",),
@@ -229,7 +229,9 @@ BREAKAGES = (
 )
 
 
-def breakages_for(tunnel: str) -> list[Breakage]:
-    """Return the breakages that bite a canary of such a run."""
+def negatives_for(tunnel: str) -> list[NegativeControl]:
+    """Return the negative controls that fail a canary of such a run."""
     there = {canary.name for canary in CANARIES.values() if tunnel in canary.tunnels}
-    return [one for one in BREAKAGES if tunnel in one.tunnels and there.intersection(one.fails)]
+    return [
+        one for one in NEGATIVE_CONTROLS if tunnel in one.tunnels and there.intersection(one.fails)
+    ]

@@ -1,7 +1,8 @@
-"""Images to the runtime gate: builds what it needs, runs it, and shows that it has teeth."""
+"""Images to the runtime gate: builds what it needs, runs it, runs its negative controls."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,17 +17,19 @@ from build.core.paths import dist_dir
 from build.core.workers import all_done, workers
 from build.gates import figures, records, runtime
 from build.gates.records import Record, Verdict, wanted_for
-from build.gates.runtime import Bite
+from build.gates.runtime import NegativeRun
 from build.golang import tailscale
 from build.image import bundle
 from build.image.bundle import Bundle
 from build.lab import boot, measuring, servers
-from build.lab.controls import Breakage, breakages_for
+from build.lab.controls import NegativeControl, negatives_for
 from build.lab.guest import Boot
 from build.lab.world import laboratory, populate
 from build.pipeline import order, variants
 
 BINARY = "usr/local/bin/tailscale.combined"
+AT_ONCE = 3
+"""Router-like machines that run side by side: each takes two thirds of a core."""
 PEERS = "amd64"
 """Platform of the peers: what the laboratory's machine runs itself."""
 
@@ -113,91 +116,101 @@ def check(records: Sequence[Record], *, whole: bool) -> None:
         )
 
 
-def _broken(image: Bundle, breakage: Breakage, one: Target) -> Bundle:
-    if breakage.tags or breakage.features:
+def _broken(image: Bundle, negative: NegativeControl, one: Target) -> Bundle:
+    if negative.tags or negative.features:
         go = order.go_command()
-        recipe = replace(tailscale.OURS, name=breakage.name, tags=breakage.tags)
-        if breakage.features:
+        recipe = replace(tailscale.OURS, name=negative.name, tags=negative.tags)
+        if negative.features:
             verdicts = features.load_verdicts()
             ours = features.resolve(tailscale.graph(go), verdicts, go.tailscale.version).included
-            recipe = replace(recipe, features=tuple(sorted({*ours, *breakage.features})))
+            recipe = replace(recipe, features=tuple(sorted({*ours, *negative.features})))
         linker = order.lean_linker(go)
         made = tailscale.build(go, one, order.release_of(), recipe, linker)
         binary = cache.checked(made.artifact("tailscale.combined")).read_bytes()
         image = image.changed({BINARY: binary})
     script = image.entrypoint
-    for line, other in breakage.entrypoint.items():
+    for line, other in negative.entrypoint.items():
         if script.split("\n").count(line) != 1:
             raise BuildFailed(
-                f"the breakage {breakage.name} does not fit the entrypoint",
+                f"the negative control {negative.name} does not fit the entrypoint",
                 why=f"it has not exactly one line '{line}'",
             )
         script = script.replace(line, other)
-    if breakage.entrypoint:
+    if negative.entrypoint:
         image = image.changed({image.config["Entrypoint"][0].lstrip("/"): script.encode()})
     return image
 
 
-def teeth(names: Sequence[str] = (), offline: bool = False, *, machine: bool = False) -> list[Bite]:
-    """Run each canary where it must fail (`names`: only these breakages).
+def negatives(
+    names: Sequence[str] = (), offline: bool = False, *, machine: bool = False
+) -> list[NegativeRun]:
+    """Run each canary where it must fail (`names`: only these negative controls).
 
     With `machine` in router-like machines. Raises UserError for an unknown name, BuildFailed for a
-    canary that no breakage bites.
+    canary that no negative control fails.
     """
     tunnel = "machine" if machine else "kernel"
-    breakages = breakages_for(tunnel)
-    if unknown := set(names) - {breakage.name for breakage in breakages}:
-        known = ", ".join(breakage.name for breakage in breakages)
-        raise UserError(f"no breakage called {', '.join(sorted(unknown))}", cure=f"one of {known}")
+    known_ones = negatives_for(tunnel)
+    if unknown := set(names) - {negative.name for negative in known_ones}:
+        known = ", ".join(negative.name for negative in known_ones)
+        raise UserError(
+            f"no negative control called {', '.join(sorted(unknown))}", cure=f"one of {known}"
+        )
     wanted = {canary.name for canary in wanted_for(tunnel)}
-    bitten = {name for breakage in breakages for name in breakage.fails} & wanted
-    if bitten != wanted:
-        raise BuildFailed(f"no breakage bites {', '.join(sorted(wanted - bitten))}")
-    chosen = [breakage for breakage in breakages if not names or breakage.name in names]
+    failing = {name for negative in known_ones for name in negative.fails} & wanted
+    if failing != wanted:
+        raise BuildFailed(f"no negative control fails {', '.join(sorted(wanted - failing))}")
+    chosen = [negative for negative in known_ones if not names or negative.name in names]
     needed = {PEERS} | {b.image or b.platform for b in chosen if machine}
     tools.require()
     runtime.require_machine([target(name) for name in needed if name != PEERS], machine=machine)
     found = images([target(name) for name in sorted(needed)], offline)
     mt_lab = program(offline)
-    bites = []
-    for breakage in chosen:
-        name = (breakage.image or breakage.platform) if machine else PEERS
-        broken = _broken(found[name], breakage, target(name))
-        booted = {"boot": boot_of(target(breakage.platform), offline)} if machine else {}
-        with log.step("teeth", breakage.name):
-            bites.append(_bite(breakage, broken, found[PEERS], mt_lab, tunnel, booted))
-    return bites
+    jobs = []
+    for negative in chosen:
+        name = (negative.image or negative.platform) if machine else PEERS
+        broken = _broken(found[name], negative, target(name))
+        booted = {"boot": boot_of(target(negative.platform), offline)} if machine else {}
+        jobs.append((negative, broken, found[PEERS], mt_lab, tunnel, booted))
+    with workers(*(f"negative {number}" for number in range(AT_ONCE if machine else 1))) as threads:
+        futures = [t.submit(_run_negative, *job) for t, job in zip(itertools.cycle(threads), jobs)]
+        all_done(futures)
+        return [future.result() for future in futures]
 
 
-def _bite(
-    breakage: Breakage,
+def _run_negative(
+    negative: NegativeControl,
     broken: Bundle,
     peers: Bundle,
     mt_lab: Path,
     tunnel: str,
     options: dict[str, Any],
-) -> Bite:
-    logs = runtime.logs_of(breakage.name)
-    chosen = [c for c in wanted_for(tunnel) if c.name in breakage.fails]
-    with laboratory(mt_lab, logs, broken, peers, **breakage.options, **options) as world:
-        for name, value in breakage.world.items():
+) -> NegativeRun:
+    logs = runtime.logs_of(negative.name)
+    chosen = [c for c in wanted_for(tunnel) if c.name in negative.fails]
+    words = {**negative.options, **options}
+    with (
+        log.step("negative", negative.name),
+        laboratory(mt_lab, logs, broken, peers, **words) as world,
+    ):
+        for name, value in negative.world.items():
             setattr(world, name, value)
         try:
             populate(world)
         except BuildFailed:
-            if not breakage.dies:
+            if not negative.dies:
                 raise
-        if breakage.dies:
-            # Only that end is the breakage's; any other trouble would say nothing.
-            if breakage.dies not in (last := world.node.log_tail()):
+        if negative.dies:
+            # Only that end is the negative control's; any other trouble would say nothing.
+            if negative.dies not in (last := world.node.log_tail()):
                 raise BuildFailed(
-                    f"{breakage.name}: it does not end with {breakage.dies}", why=last
+                    f"{negative.name}: it does not end with {negative.dies}", why=last
                 )
-            ends = f"NOT SO. it ends at once with {breakage.dies}"
-            return Bite(breakage, tuple(Verdict(c.name, False, 0.0, ends) for c in chosen))
-        rules = "".join(f"nft insert rule inet lab passing '{r}'\n" for r in breakage.rules)
+            ends = f"NOT SO. it ends at once with {negative.dies}"
+            return NegativeRun(negative, tuple(Verdict(c.name, False, 0.0, ends) for c in chosen))
+        rules = "".join(f"nft insert rule inet lab passing '{r}'\n" for r in negative.rules)
         world.lab.shell(rules, "router")
-        return Bite(breakage, tuple(runtime.run(world, chosen, breakage.name)))
+        return NegativeRun(negative, tuple(runtime.run(world, chosen, negative.name)))
 
 
 def measure(

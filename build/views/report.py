@@ -195,15 +195,15 @@ def canaries(record: records.Record) -> None:
     print("  ".join(f"{name}={value:g}" for name, value in record.figures.items()))
 
 
-def teeth(bites: Sequence[runtime.Bite]) -> None:
-    """Print canary x breakage: each cell says whether the canary failed there, as it must."""
+def negatives(found: Sequence[runtime.NegativeRun]) -> None:
+    """Print canary x negative control: whether the canary failed there, as it must."""
     rows = []
-    for bite in bites:
-        for verdict in bite.verdicts:
+    for one in found:
+        for verdict in one.verdicts:
             mark = "PASSES" if verdict.ok else "fails"
             first = verdict.detail.split("NOT SO. ")[-1].split("\n")[0]
-            rows.append((bite.breakage.name, bite.breakage.what, verdict.name, mark, first))
-    table("Canaries where they must fail", ("breakage", "what", "canary", "", "says"), rows)
+            rows.append((one.negative.name, one.negative.what, verdict.name, mark, first))
+    table("Canaries where they must fail", ("negative control", "what", "canary", "", "says"), rows)
 
 
 def figure_rows(result: figures.Result, history: figures.Recorded) -> list[Sequence[str]]:

@@ -18,7 +18,7 @@ import pytest
 import requests
 from conftest import SHARED_CACHE
 
-from build.lab.controls import BREAKAGES
+from build.lab.controls import NEGATIVE_CONTROLS
 from build.release import protection
 from build.router import render
 from chain.servers import statuses
@@ -392,7 +392,7 @@ def test_a_bad_release_is_taken_back(story: Story, router: tuple[Any, Behind]) -
 
 
 def test_a_broken_image_is_not_merged(story: Story) -> None:
-    broken = next(one for one in BREAKAGES if one.entrypoint and not one.tags)
+    broken = next(one for one in NEGATIVE_CONTROLS if one.entrypoint and not one.tags)
     ((old, new),) = list(broken.entrypoint.items())[:1]
     pull = request_of(story, "broken", {ENTRYPOINT: (old, new)})
     with story.step(f"an image broken on purpose ({broken.name}) is not merged") as seen:
