@@ -10,7 +10,7 @@ from cyclonedx import spdx
 from build.config import licences
 from build.config.licences import Licence
 from build.config.pins import pins
-from build.core import digest, paths
+from build.core import paths
 from build.core.errors import BuildFailed, GateFailed, UserError
 from build.golang import modules
 from build.image import rootfs
@@ -27,7 +27,7 @@ def module(folder: Path, **texts: str) -> Path:
 
 def row(root: Path, *folders: Path, expression: str = "MIT") -> Licence:
     found = licences.files(root, folders)
-    return Licence(expression, {name: digest.of_file(path) for name, path in found.items()})
+    return Licence(expression, {name: licences.identity_of(path) for name, path in found.items()})
 
 
 def test_files_that_hold_for_the_packages_and_no_others(tmp_path: Path) -> None:
@@ -75,6 +75,50 @@ def test_what_is_not_known_stops(tmp_path: Path, name: str, text: str | None, sa
     assert says in caught.value.why
     assert "n: is not in the table" in caught.value.why, "all faults at once"
     assert '["m"]\nlicence = "MIT"' in caught.value.cure
+
+
+MIT = """MIT License
+
+Copyright (c) 2020 Some Body <some@body.test>
+
+Permission is hereby granted, free of charge, to any person obtaining a copy
+of this software, to deal in it without restriction. The above copyright notice
+shall be included in all copies.
+"""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        MIT.replace("2020", "2019-2026"),
+        MIT.replace("Some Body <some@body.test>", "The Ethtool Authors. All rights reserved."),
+        MIT.replace("Copyright (c) 2020 Some Body", "Copyright (c) 2020 Some Body\n© 2026 another"),
+        MIT.replace("2020", "{yyyy}").replace("Some Body", "{name of copyright owner}"),
+        MIT.replace("copy\nof this", "copy of\n   this").replace("\n", "\r\n"),
+        "\n".join(f"// {line}" for line in MIT.splitlines()),
+    ],
+)
+def test_the_same_licence_of_somebody_else(other: str) -> None:
+    assert other != MIT
+    assert licences.identity(other) == licences.identity(MIT)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        MIT.replace("without restriction", "with restriction"),
+        MIT.replace("free of charge", "for a charge"),
+        MIT.replace("The above copyright notice\nshall", "The above notice\nshall"),
+        MIT.replace("Body <some@body.test>", "Body. You may not sell it."),
+        MIT.replace("Body <some@body.test>", "Body; commercial exploitation requires payment"),
+        MIT.replace("Copyright (c) 2020 Some", "Copyright (c) 2020 under the GPL Some"),
+        MIT + "The Software shall be used for Good.\n",
+        MIT.replace("shall be included", "shall not be included"),
+        "",
+    ],
+)
+def test_other_words_are_another_licence(other: str) -> None:
+    assert licences.identity(other) != licences.identity(MIT)
 
 
 def test_the_cure_is_what_the_table_needs(tmp_path: Path) -> None:

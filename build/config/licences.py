@@ -1,7 +1,8 @@
 """Licences of what is in the image: `licences.toml` and the licence files it was written from.
 
-Who adds a module reads its licence; what was read is fixed by hash, so a new module or a changed
-text stops the build.
+Who adds a module reads its licence; what was read is fixed by the sum of its words, so a new module
+or changed words stop the build. Another holder or year of a copyright does not, nor another layout:
+the SBOM has the files as they are.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _ATOM = re.compile(r"[A-Za-z0-9.+-]+(?: WITH [A-Za-z0-9.-]+)?")
 
 @dataclass(frozen=True)
 class Licence:
-    """One row: an SPDX expression, {licence file: sha256} that it was read from, the reason."""
+    """One row: an SPDX expression, {licence file: sum of its words} that it was read from, why."""
 
     expression: str
     files: Mapping[str, str]
@@ -78,6 +79,45 @@ def files(root: Path, folders: Iterable[Path] = ()) -> dict[str, Path]:
     return {str(path.relative_to(root)): path for path in sorted(found)}
 
 
+_HOLDER = re.compile(
+    r"[\W_]*(copyright\b|\(c\)|©)(?=.*(\(c\)|©|\b(19|20)\d\d\b|[{\[]yyyy[}\]]))", re.IGNORECASE
+)
+_NAMED = re.compile(
+    r"<[^>]*>|\[[^]]*]|{[^}]*}|https?://\S+|all rights reserved|[^\W\d_]*[A-Z][\w.-]*"
+)
+_OF_NAMES = frozenset(
+    "a all and authors by c contributors copyright for its of others present the".split()
+)
+_TERMS = re.compile(
+    r"\b(licen[cs]\w*|permi\w+|grant\w*|may|must|shall|should|can|cannot|not|no|only|provided|if|"
+    r"unless|except|without|under|subject|patents?|use[ds]?|redistribut\w+|warrant\w+)\b",
+    re.IGNORECASE,
+)
+
+
+def _names_a_holder(line: str) -> bool:
+    """Say whether a line is no more than a copyright: a sentence has words that no name has."""
+    if not _HOLDER.match(line) or _TERMS.search(line):
+        return False
+    words = re.findall(r"[^\W\d_]+", _NAMED.sub(" ", line))
+    return len(set(words) - _OF_NAMES) <= 2
+
+
+def identity(text: str) -> str:
+    """Return the sum of what a licence says: its words, without the lines that only name a holder.
+
+    A line that may say more than that stays: then another text is another licence.
+    """
+    said = [line for line in text.splitlines() if not _names_a_holder(line)]
+    words = re.sub("all rights reserved", " ", " ".join(said), flags=re.IGNORECASE)
+    return digest.of_bytes(" ".join(re.findall(r"\w+", words.casefold())).encode())
+
+
+def identity_of(path: Path) -> str:
+    """Return the sum of what a licence file says."""
+    return identity(path.read_text(errors="replace"))
+
+
 def check(found: Mapping[str, Mapping[str, Path]], table: Mapping[str, Licence]) -> None:
     """Compare {component: its licence files} with the table.
 
@@ -87,7 +127,7 @@ def check(found: Mapping[str, Mapping[str, Path]], table: Mapping[str, Licence])
     faults: list[str] = []
     wanted: list[str] = []
     for name, paths in sorted(found.items()):
-        sums = {file: digest.of_file(path) for file, path in paths.items()}
+        sums = {file: identity_of(path) for file, path in paths.items()}
         row = table.get(name)
         if row is None:
             wrong = ["is not in the table"]
