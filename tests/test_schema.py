@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from build.config import anchors, features, licences, pins, schema, targets, toolpath
+from build.config import anchors, features, licences, pins, schema, substitutes, targets, toolpath
 from build.core import paths
 from build.core.errors import UserError
 from build.image import rootfs
@@ -26,6 +26,7 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "machine.toml": pins.load,
     "pins.toml": pins.load,
     "rootfs.toml": rootfs.load,
+    "substitutes.toml": substitutes.load,
     "targets.toml": targets.load,
 }
 WRONG = (1.5, float("nan"), True, -1, 1 << 70, "", "\0", "../..", [], {}, [[]], {"": 1})

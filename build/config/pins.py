@@ -34,6 +34,7 @@ _SCHEMA = schema.row(
         "strip": schema.whole(0, 16),
         "runs_on": schema.text(r"[a-z0-9_]+", "a machine's name, as uname tells it"),
         "epoch": schema.whole(0, 1 << 33),
+        "substitutes": schema.each(schema.text(r"\S+@v\S+", "module@version")),
     },
 )
 _NEEDS = {"archive": "urls", "wheel": "package", "gomodule": "module"}
@@ -47,6 +48,7 @@ class Pin:
     `gomodule` (the go command). `size` is in bytes. `strip` leading directories are dropped when
     it is unpacked. `runs_on` is the build machine a tool runs on, empty for sources.
     `epoch` is the release's time in seconds since 1970, used for every timestamp in the image.
+    `substitutes` names rows of substitutes.toml: Go modules that it takes in place of what it asks.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Pin:
     strip: int = 0
     runs_on: str = ""
     epoch: int = 0
+    substitutes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -95,6 +98,7 @@ def from_row(name: str, row: Any, where: str) -> Pin:
     version = row["version"]
     fields = dict(row)
     fields["urls"] = tuple(url.replace("{version}", version) for url in row.get("urls", ()))
+    fields["substitutes"] = tuple(row.get("substitutes", ()))
     for key in ("file", "debian_pool"):
         fields[key] = row.get(key, "").replace("{version}", version)
     return Pin(name=name, **fields)
@@ -126,13 +130,14 @@ def pins() -> dict[str, Pin]:
 
 
 @contextmanager
-def instead(other: Pin) -> Iterator[None]:
-    """Let another pin stand for the repository's of that name: to build before it is written."""
-    _instead[other.name] = other
+def instead(*others: Pin) -> Iterator[None]:
+    """Let others stand for the repository's pins of their names: to build before it is written."""
+    _instead.update({other.name: other for other in others})
     try:
         yield
     finally:
-        del _instead[other.name]
+        for other in others:
+            del _instead[other.name]
 
 
 def pin(name: str) -> Pin:

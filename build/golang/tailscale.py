@@ -20,7 +20,7 @@ from build.core.paths import PATCHES, work_dir
 from build.core.version import Release
 from build.golang import modules, stdlib, symbols
 from build.golang.gotool import Go
-from build.sources import patching
+from build.sources import patching, substitution
 
 PACKAGE = "./cmd/tailscaled"
 SYMBOLS = "symbols.xz"
@@ -217,6 +217,8 @@ def build(
         "symbols": recipe.symbols,
         "command": compile_words(go, recipe, build_tags, release.long, nowhere),
     }
+    if others := substitution.identity(go.tailscale):
+        chosen["substitutes"] = others
 
     # A crash report names the build by this. It is in the binary: that must not change with the
     # machine, nor with a line of this program that has nothing to do with it.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from build.config import licences
+from build.config import licences, substitutes
 from build.config.pins import Pin, pin
 from build.config.targets import Target
 from build.core.artifacts import Rootfs
@@ -108,6 +108,7 @@ def _go(go: Go, found: buildinfo.Linked, table: Mapping[str, licences.Licence]) 
     licences.check(texts, table)
     sums = buildinfo.go_sums((go.source / "go.sum").read_text())
     ours = modules.folders()
+    others = {one.module: one for one in substitutes.of(go.tailscale)}
     rows = [
         Component(
             ref=f"pkg:golang/{name}@{version}",
@@ -120,6 +121,7 @@ def _go(go: Go, found: buildinfo.Linked, table: Mapping[str, licences.Licence]) 
             h1=sums[name, version],
             changes=(*(changed(ours[name]) if name in ours else ()), *_by_code(name)),
             needs=(ROOTS,) if name == modules.ROOTS else (),
+            note=others[name].told if name in others else "",
         )
         for name, version in sorted(found.versions.items())
     ]
@@ -158,7 +160,10 @@ def _go(go: Go, found: buildinfo.Linked, table: Mapping[str, licences.Licence]) 
         texts=texts[found.main],
         origin=go.tailscale,
         h1=go.tailscale.h1,
-        changes=changed(PATCHES / "tailscale"),
+        changes=(
+            *changed(PATCHES / "tailscale"),
+            *(path for one in others.values() for path in changed(one.folder)),
+        ),
         needs=needs,
         path="tailscale.combined",
     )

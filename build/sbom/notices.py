@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from build.config import substitutes
 from build.config.pins import Pin, pins
 from build.core.errors import GateFailed
 from build.core.paths import ROOT
@@ -65,6 +66,8 @@ def _block(pin: Pin) -> str:
         rows["on Debian mirrors"] = f"`pool/{pin.debian_pool}`"
     if not pin.runs_on:
         rows["made"] = "; ".join([patched, *([_MADE_BY[pin.name]] if pin.name in _MADE_BY else [])])
+    if others := substitutes.of(pin):
+        rows["substitutes"] = "; ".join(one.told for one in others)
     table = "".join(f"| {name} | {text} |\n" for name, text in rows.items())
     return f"\n### {pin.name}\n\n| | |\n|---|---|\n{table}"
 

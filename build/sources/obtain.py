@@ -18,9 +18,9 @@ from build.config.pins import Pin, pin
 from build.core import cache, digest, log
 from build.core.errors import SourceError
 from build.core.paths import PATCHES, cache_dir
-from build.sources import archives, clients, download, patching
+from build.sources import archives, clients, download, patching, substitution
 
-UNKEYED = "what it brings is compared with the pin; how that becomes a tree is in patching"
+UNKEYED = "what it brings is compared with the pin; what makes a tree of that is keyed"
 
 _checking = threading.RLock()
 _checked: dict[str, cache.Entry] = {}
@@ -155,13 +155,20 @@ def _go() -> Path:
 
 
 def _inputs(wanted: Pin) -> dict[str, Any]:
+    others = substitution.identity(wanted)
     return {
         "name": wanted.name,
         "version": wanted.version,
         "sha256": wanted.sha256,
         "strip": wanted.strip,
         "patches": patching.patches_identity(PATCHES / wanted.name),
+        **({"substitutes": others} if others else {}),
     }
+
+
+def _made_by(wanted: Pin) -> str:
+    """Return the module whose code decides what the tree of a pin is."""
+    return (substitution if wanted.substitutes else patching).__name__
 
 
 def tree_key(wanted: Pin) -> str:
@@ -169,7 +176,7 @@ def tree_key(wanted: Pin) -> str:
 
     The tree need not be there; if it is, it counts as used now, and so does its file.
     """
-    key = cache.key_of("source", cache.with_code(_inputs(wanted), patching.__name__))
+    key = cache.key_of("source", cache.with_code(_inputs(wanted), _made_by(wanted)))
     cache.touch("source", key)
     with contextlib.suppress(OSError):
         os.utime(cache_dir() / "downloads" / wanted.sha256)
@@ -177,7 +184,8 @@ def tree_key(wanted: Pin) -> str:
 
 
 def tree(wanted: Pin, *, offline: bool = False) -> cache.Entry:
-    """Return the unpacked tree of a pin, its patches from `patches/<name>` applied.
+    """Return the unpacked tree of a pin, its patches from `patches/<name>` applied and its
+    substitutes in place.
 
     The object's files are checked against their list, so that no later stage reads a damaged
     compiler. Raises SourceError or BuildFailed.
@@ -187,6 +195,7 @@ def tree(wanted: Pin, *, offline: bool = False) -> cache.Entry:
         file = fetch(wanted, offline=offline)
         archives.unpack(file, out, wanted.strip)
         patching.apply_patches(out, PATCHES / wanted.name)
+        substitution.apply(out, wanted)
         return {}
 
     def get() -> cache.Entry:
@@ -196,7 +205,7 @@ def tree(wanted: Pin, *, offline: bool = False) -> cache.Entry:
             _inputs(wanted),
             build,
             title=f"unpack {wanted.title}",
-            made_by=patching.__name__,
+            made_by=_made_by(wanted),
         )
 
     with _checking:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from build.config import substitutes
+from build.config.pins import pins
 from build.gates import records, size
 
 
@@ -45,4 +47,6 @@ def summary(tag: str, measures: Sequence[size.Measure], runs: Sequence[records.R
     """Return the whole report of a build."""
     parts = [f"## {tag}: extracted sizes", sizes(measures), "## Runtime gate"]
     parts.append(gates(runs) if runs else "It has not run on these images.\n")
+    if others := [one for pin in pins().values() for one in substitutes.of(pin)]:
+        parts += ["## Substitutes", *(f"- {one.told}\n" for one in others)]
     return "\n".join(parts)
