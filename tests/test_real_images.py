@@ -17,6 +17,7 @@ from conftest import SHARED_CACHE
 from build.config import targets
 from build.config.pins import pin
 from build.config.targets import Target
+from build.golang.gotool import toolchain_version
 from build.image import dist
 from build.native import busybox
 from build.pipeline import order
@@ -110,7 +111,7 @@ def test_the_version_that_it_calls_itself(machine: Machine, words: tuple[str, st
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == VERSION
     assert f"long version: {VERSION}-mt.0" in done.stdout
-    assert "go version: go1.26" in done.stdout
+    assert f"go version: go{toolchain_version(pin('go'))}\n" in done.stdout
     assert "ERR-BuildInfo" not in done.stdout + done.stderr
 
 

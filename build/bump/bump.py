@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import Any
 import tomlkit
 from packaging.version import Version
 
-from build.bump import candidate, impact
+from build.bump import along, candidate, impact
+from build.bump.candidate import Candidate
 from build.bump.impact import Impact
-from build.config import pins, targets
+from build.config import pins, substitutes, targets
 from build.config.pins import Pin
 from build.core import cache, digest
 from build.core.errors import BuildFailed, UserError
@@ -32,6 +33,7 @@ from build.router import render
 from build.sbom import notices
 
 PINS, SOURCES = "build/data/pins.toml", "docs/SOURCES.md"
+SHOWN = ("version", "file", "size", "sha256", "h1", "epoch", "hash_from", "substitutes")
 TAILSCALE, TOOLCHAIN = "tailscale.com", "golang.org/toolchain"
 
 
@@ -41,7 +43,8 @@ class Bump:
 
     `before` and `after` are the pins; equal ones mean that there is nothing to do. `vouched` says
     whether the Go checksum database has the sum (None if it is no Go module), `written` whether
-    pins.toml was. `measures` are the sizes after, with those before; empty unless it was built.
+    pins.toml was. `along` are other pins, before and after, that go with this one. `measures` are
+    the sizes after, with those before; empty unless it was built.
     """
 
     before: Pin
@@ -49,6 +52,7 @@ class Bump:
     vouched: bool | None = None
     written: bool = False
     impact: Impact = field(default_factory=Impact)
+    along: list[tuple[Pin, Pin]] = field(default_factory=list)
     measures: list[size.Measure] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -76,21 +80,31 @@ def bump(
         before = now[name]
         if before.version == version:
             before = _committed(name, scratch) or before
-            if before.version == version:
+            if before.version == version and not before.substitutes:
                 return Bump(before, before)
         _check_direction(before, version, force)
-        row = tomlkit.parse(text).unwrap()[name]
-        new = candidate.make(name, row, version, scratch)
+        rows = tomlkit.parse(text).unwrap()
+        chosen = _candidates(now, rows, name, version, scratch)
+        new = chosen[0]
+        if new.pin == before:
+            return Bump(before, before)
         result = Bump(before, new.pin, new.vouched)
-        result.impact = impact.of(before, new.pin, toolchain_version(now["go"]))
-        if new.vouched is False:
-            result.impact.todo.append("compare h1 with the Go checksum database: it was silent")
+        result.along = [(now[one.pin.name], one.pin) for one in chosen[1:]]
+        with pins.instead(*(one.pin for one in chosen)):
+            result.impact = impact.of(before, new.pin)
+        result.impact.todo += [
+            f"compare h1 of {one.pin.title} with the Go checksum database: it was silent"
+            for one in chosen
+            if one.vouched is False
+        ]
         if build:
             result.measures = _sizes(result)
             size.require(result.measures)
-        fresh = _updated(text, name, new.fields)
+        fresh = text
+        for one in chosen:
+            fresh = _updated(fresh, one.pin.name, one.fields)
         if fresh != text and not dry_run:
-            _write(fresh, new.pin, now)
+            _write(fresh, [one.pin for one in chosen], now)
             result.written = True
         if not dry_run:
             # Every time: whoever was stopped between the two files runs it again.
@@ -98,6 +112,21 @@ def bump(
             if new.pin.module == TAILSCALE:
                 _render_scripts(new.pin)
         return result
+
+
+def _candidates(
+    now: dict[str, Pin], rows: dict[str, Any], name: str, version: str, scratch: Path
+) -> list[Candidate]:
+    """Return the pin's candidate for a version, and those of other pins that go along."""
+    new = candidate.make(name, rows[name], version, scratch)
+    if new.pin.module != TAILSCALE:
+        return [new]
+    others = along.substitutes_of(new.pin, scratch)
+    if others != new.pin.substitutes:
+        fields = {**new.fields, "substitutes": list(others)}
+        new = replace(new, pin=replace(new.pin, substitutes=others), fields=fields)
+    go = along.toolchain(now["go"], rows["go"], new.pin, scratch)
+    return [new, *([go] if go else [])]
 
 
 def _root() -> Path:
@@ -136,7 +165,7 @@ def version_in_pins(pin: Pin, asked: str) -> str:
             cure="take the next even minor",
         )
     if pin.module == TOOLCHAIN:
-        return pin.version.replace(f"go{toolchain_version(pin)}.", f"go{plain}.")
+        return along.toolchain_named(pin, plain)
     return plain
 
 
@@ -176,10 +205,13 @@ def _committed(name: str, scratch: Path) -> Pin | None:
 def summary(done: Bump) -> list[str]:
     """Return the lines that close a bump: the pin before and after, what is left to do."""
     lines = []
-    for name in ("version", "file", "size", "sha256", "h1", "epoch", "hash_from"):
-        old, new = getattr(done.before, name), getattr(done.after, name)
-        if old != new:
-            lines += [f"{name:<10}{old}", f"{'':<7}-> {new}"]
+    for before, after in [(done.before, done.after), *done.along]:
+        lines += [f"{after.name} goes along:"] if after is not done.after else []
+        for name in SHOWN:
+            old, new = getattr(before, name), getattr(after, name)
+            if old != new:
+                lines += [f"{name:<10}{old or 'none'}", f"{'':<7}-> {new or 'none'}"]
+    lines += [f"substitute {one.told}" for one in substitutes.of(done.after)]
     indirect = sum(row.indirect for row in done.impact.modules)
     if done.after.module == TAILSCALE:
         lines.append("features  the same, needing the same" if not done.impact.features else "")
@@ -187,6 +219,7 @@ def summary(done: Bump) -> list[str]:
     if indirect:
         lines.append(f"modules   {indirect} indirect ones differ too; --json names them")
     lines = [line for line in lines if line]
+    lines += [f"stops     {line}" for line in done.impact.stops]
     lines += [f"to do     {line}" for line in done.impact.todo]
     if not done.measures:
         lines.append("sizes     not measured; --build does it")
@@ -201,8 +234,9 @@ def summary(done: Bump) -> list[str]:
 def _sizes(result: Bump) -> list[size.Measure]:
     """Build every platform with both pins; returns the sizes after, with those before."""
     sets = []
-    for chosen in (result.before, result.after):
-        with pins.instead(chosen):
+    for side in (0, 1):
+        chosen = [pair[side] for pair in [(result.before, result.after), *result.along]]
+        with pins.instead(*chosen):
             request = order.Request(
                 list(targets.targets().values()),
                 order.release_of(),
@@ -222,16 +256,19 @@ def _updated(text: str, name: str, fields: Any) -> str:
     document = tomlkit.parse(text)
     block: Any = document[name]
     for key, value in fields.items():
+        if value == []:
+            block.remove(key)
+            continue
         block[key] = tomlkit.integer(f"{value:_}") if isinstance(value, int) else value
     return tomlkit.dumps(document)
 
 
-def _write(text: str, new: Pin, now: dict[str, Pin]) -> None:
+def _write(text: str, new: Sequence[Pin], now: dict[str, Pin]) -> None:
     """Put the text in place of pins.toml after it was read back right."""
     try:
         with _temporary(pins.FILE) as fresh:
             fresh.write_text(text)
-            if pins.load(fresh) != now | {new.name: new}:
+            if pins.load(fresh) != now | {one.name: one for one in new}:
                 raise BuildFailed(f"{PINS} would not say what it should; it was left alone")
             shutil.copymode(pins.FILE, fresh)
             fresh.rename(pins.FILE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from packaging.version import Version
@@ -121,8 +121,13 @@ class ModuleChange:
     ours: bool
 
 
-def of_modules(before: GoMod, after: GoMod, patched: Iterable[str]) -> list[ModuleChange]:
-    """Return the modules that differ: those we patch first, then direct ones, then the rest."""
+def of_modules(
+    before: GoMod, after: GoMod, patched: Iterable[str], linked: Collection[str] = ()
+) -> list[ModuleChange]:
+    """Return the modules that differ: those we patch first, then direct ones, then the rest.
+
+    Only those `linked` into a binary count, or all where that is not known.
+    """
     ours = set(patched)
     found = [
         ModuleChange(
@@ -133,6 +138,6 @@ def of_modules(before: GoMod, after: GoMod, patched: Iterable[str]) -> list[Modu
             name in ours,
         )
         for name in before.requires.keys() | after.requires.keys()
-        if before.requires.get(name) != after.requires.get(name)
+        if before.requires.get(name) != after.requires.get(name) and (not linked or name in linked)
     ]
     return sorted(found, key=lambda row: (not row.ours, row.indirect, row.module))

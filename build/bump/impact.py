@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from build.bump import changes
-from build.config import anchors, features
+from build.config import anchors, features, licences, targets
 from build.config.pins import Pin
 from build.core import cache, paths
 from build.core.errors import BuildFailed
-from build.golang import linker, modules, stdlib
+from build.golang import buildinfo, linker, modules, stdlib, tailscale
 from build.pipeline import order
+from build.sbom.inventory import STD
 from build.sources import anchoring, obtain, patching
 
 FEATURES = "feature/featuretags/featuretags.go"
@@ -20,44 +21,66 @@ FEATURES = "feature/featuretags/featuretags.go"
 
 @dataclass
 class Impact:
-    """The features and Go modules of Tailscale that differ, and what a person has to do."""
+    """The features and Go modules of Tailscale that differ, and what a person has to do.
+
+    `stops` are what a build would stop at, `todo` is what else to look at.
+    """
 
     features: list[changes.FeatureChange] = field(default_factory=list)
     modules: list[changes.ModuleChange] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
 
 
-def of(before: Pin, after: Pin, go: str) -> Impact:
-    """Compare two pins whose files can be had; `go` is the version of the pinned toolchain.
+def of(before: Pin, after: Pin) -> Impact:
+    """Compare two pins whose files can be had; what goes along with `after` stands in already.
 
     Raises SourceError or BuildFailed if one of them cannot be read.
     """
     found = Impact()
+    found.stops = faults_of_patches(before, after)
     if after.name == "tailscale":
-        _compare_tailscale(found, before, after, go)
-    found.todo += _faults_of_patches(before, after)
+        _compare_tailscale(found, before, after)
     found.todo.append(f"see whether `why` of the pin still holds: {after.why}")
     return found
 
 
-def _compare_tailscale(found: Impact, before: Pin, after: Pin, go: str) -> None:
+def _compare_tailscale(found: Impact, before: Pin, after: Pin) -> None:
     old, new = obtain.fetch(before), obtain.fetch(after)
-    had, has = (features.parse_graph(_in_zip(path, FEATURES)) for path in (old, new))
-    required, requires = (changes.parse_go_mod(_in_zip(path, "go.mod")) for path in (old, new))
+    had, has = (features.parse_graph(in_zip(path, FEATURES)) for path in (old, new))
+    required, requires = (changes.parse_go_mod(in_zip(path, "go.mod")) for path in (old, new))
     verdicts = features.load_verdicts()
     found.features = changes.of_features(had, has, verdicts)
-    found.modules = changes.of_modules(required, requires, modules.folders())
     found.todo += [
         f"build/data/features.toml: {line}"
         for line in changes.undecided(has, verdicts, after.version)
     ]
-    if changes.is_newer(requires.go, go):
-        found.todo.append(
-            f"it asks for Go {requires.go}, pinned is {go}: `invoke bump go {requires.go}`"
-        )
+    linked: set[str] = set()
+    if not found.stops:
+        try:
+            linked = _linked(found)
+        except BuildFailed as error:
+            found.stops.append(f"{error.what}: {error.why}")
+    found.modules = changes.of_modules(required, requires, modules.folders(), linked)
 
 
-def _in_zip(path: Path, name: str) -> str:
+def _linked(found: Impact) -> set[str]:
+    """Return the Go modules in the binaries of all platforms, whose licences are looked at."""
+    go, texts = order.go_command(), dict[str, dict[str, Path]]()
+    with cache.scratch() as scratch:
+        words = ",".join([*tailscale.tags(go), tailscale.ROOTS_TAG])
+        for target in targets.targets().values():
+            for name, (home, dirs) in buildinfo.listed(go, target, words, scratch).items():
+                texts[name] = texts.get(name, {}) | licences.files(home, dirs)
+    texts[STD] = licences.files(go.root)
+    try:
+        licences.check(texts, licences.load())
+    except BuildFailed as error:
+        found.stops.append(f"{error.what}: {error.why}\n      {error.cure}")
+    return set(texts) - {STD}
+
+
+def in_zip(path: Path, name: str) -> str:
     """Return a text file out of a module zip, whose names start with `<module>@<version>/`."""
     try:
         with zipfile.ZipFile(path) as bundle:
@@ -67,7 +90,7 @@ def _in_zip(path: Path, name: str) -> str:
         raise BuildFailed(f"{path.name} has no {name}", why=str(error)) from error
 
 
-def _faults_of_patches(before: Pin, after: Pin) -> list[str]:
+def faults_of_patches(before: Pin, after: Pin) -> list[str]:
     """Return which of our patches and anchors no longer fit the new sources, with the lines."""
     folder = paths.PATCHES / after.name
     if after.name not in _relied_on() and not patching.patch_files(folder):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from build.config import substitutes
 from build.core import cache, paths
 from build.core.errors import BuildFailed
 from build.golang import linker, modules, stdlib
@@ -38,6 +39,7 @@ def places() -> list[Place]:
         ("go", stdlib.FOLDER),
         ("tailscale", paths.PATCHES / "tailscale"),
         *ours.items(),
+        *(("tailscale", one.folder) for one in substitutes.of(go.tailscale)),
     ]
     with cache.scratch() as scratch:
         # The tree in the cache has its patches already.

@@ -14,7 +14,7 @@ from build.commands.instead import OrFlag
 from build.config import targets
 from build.config.pins import pins
 from build.core import paths
-from build.core.errors import BuildFailed
+from build.core.errors import BuildFailed, GateFailed
 from build.image import products
 from build.pipeline import order
 from build.sbom import document, notices
@@ -96,6 +96,7 @@ def bump(
     done = bumping.bump(name, version, force=force, build=build, dry_run=dry_run)
     if json:
         report.print_json(done.as_json())
+        _require_no_stops(done)
         return
     if done.before == done.after:
         print(f"{done.after.title} is pinned already; nothing to do")
@@ -107,6 +108,17 @@ def bump(
     if done.measures:
         report.size_changes(done.measures, f"Sizes, {done.before.title} -> {done.after.version}")
     print("\n".join(bumping.summary(done)))
+    _require_no_stops(done)
+
+
+def _require_no_stops(done: bumping.Bump) -> None:
+    """Raise GateFailed if a build would stop for a person: exit code 0 says that it may run."""
+    if done.impact.stops:
+        raise GateFailed(
+            f"{done.after.title} needs a person",
+            why=f"{len(done.impact.stops)} of the places that we rely on have changed, as listed",
+            cure="read them, correct patches/, build/data/anchors.toml or build/data/licences.toml",
+        )
 
 
 @task(help={"offline": "only check what is there", **COMMON})

@@ -35,12 +35,39 @@ def _values(text: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Linked:
-    """What a Go binary says of itself, and {module: its folder and those of its packages}."""
+    """What a Go binary says of itself, and {module: its folder and those of its packages}.
+
+    `versions` are those that were linked, which a substitute makes another one than asked for.
+    """
 
     go_version: str
     main: str
     versions: dict[str, str]
     folders: dict[str, tuple[Path, set[Path]]]
+
+
+def listed(
+    go: Go, target: Target, tags: str, scratch: Path, package: str = "./cmd/tailscaled"
+) -> dict[str, tuple[Path, set[Path]]]:
+    """Return {module: its folder and those of its packages} of what a build would link.
+
+    `tags` are separated by commas. Raises BuildFailed if a module cannot be had.
+    """
+    printed = go.run(
+        ["list", "-deps", f"-tags={tags}", "-json=Dir,Module,Standard", package],
+        what=f"the modules of {package} for {target.name}",
+        record=work_dir() / target.name / "modules.log",
+        scratch=scratch,
+        target=target,
+        cwd=modules.source(go).data,
+    )
+    folders: dict[str, tuple[Path, set[Path]]] = {}
+    for row in _values(printed):
+        if not row.get("Standard"):
+            module = row["Module"]
+            home = Path((module.get("Replace") or module)["Dir"])
+            folders.setdefault(module["Path"], (home, set()))[1].add(Path(row["Dir"]))
+    return folders
 
 
 def linked(go: Go, target: Target, binary: Path, scratch: Path) -> Linked:
@@ -53,23 +80,11 @@ def linked(go: Go, target: Target, binary: Path, scratch: Path) -> Linked:
     words = ["version", "-m", "-json", str(binary)]
     said = json.loads(go.run(words, what=what, record=record, scratch=scratch))
     settings = {row["Key"]: row["Value"] for row in said["Settings"]}
-    words = ["list", "-deps", f"-tags={settings['-tags']}", "-json=Dir,Module,Standard"]
-    listed = go.run(
-        [*words, said["Path"]],
-        what=what,
-        record=record,
-        scratch=scratch,
-        target=target,
-        cwd=modules.source(go).data,
-        append=True,
-    )
-    folders: dict[str, tuple[Path, set[Path]]] = {}
-    for row in _values(listed):
-        if not row.get("Standard"):
-            module = row["Module"]
-            home = Path((module.get("Replace") or module)["Dir"])
-            folders.setdefault(module["Path"], (home, set()))[1].add(Path(row["Dir"]))
-    versions = {row["Path"]: row["Version"] for row in said["Deps"]}
+    folders = listed(go, target, settings["-tags"], scratch, said["Path"])
+    # A module of ours is replaced by a folder, which has no version.
+    versions = {
+        row["Path"]: row.get("Replace", {}).get("Version") or row["Version"] for row in said["Deps"]
+    }
     main = said["Main"]["Path"]
     if differing := folders.keys() ^ {main, *versions}:
         raise BuildFailed(

@@ -35,6 +35,11 @@ _FINAL = re.compile(
 )
 
 
+def is_refusal(said: str) -> bool:
+    """Say whether a client was told no, which another try, or a better network, does not change."""
+    return bool(_FINAL.search(said))
+
+
 def _by_client(wanted: Pin, out: Path, argv: list[str], product: str, env: dict[str, str]) -> Path:
     """Run a registry's own client, which leaves `product` in its folder; passing faults retried.
 
@@ -57,7 +62,7 @@ def _by_client(wanted: Pin, out: Path, argv: list[str], product: str, env: dict[
             found.rename(out)
             return found
         said = record.read_text(errors="replace").partition("\n")[2]
-        if attempt + 1 == download.ROUNDS or _FINAL.search(said):
+        if attempt + 1 == download.ROUNDS or is_refusal(said):
             raise SourceError(
                 f"{wanted.title} could not be fetched",
                 why=f"{failure.why if failure else 'the client brought no file'}",
