@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from test_bump import git, laid_out
 
-from build.bump import along, bump, candidate, impact
+from build.bump import along, bump, candidate, changes, impact
 from build.bump.candidate import Candidate
+from build.commands import inputs
 from build.config import pins, substitutes
 from build.config.pins import Pin, pin
 from build.config.substitutes import Substitute
 from build.core import digest
-from build.core.errors import BuildFailed, SourceError, UserError
+from build.core.errors import BuildFailed, GateFailed, SourceError, UserError
 from build.sbom import notices
 from build.sources import obtain, substitution
 from build.views import markdown
@@ -352,3 +353,26 @@ def test_it_is_dropped_by_the_same_version_once_it_can_be_had(
     assert "substitutes" not in tomlkit_row(repository, "tailscale")
     page = (repository.parents[2] / "docs" / "SOURCES.md").read_text()
     assert ROW.told not in page
+
+
+# --- what stops ---------------------------------------------------------------------------------
+
+
+def test_what_changed_stops_and_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(impact, "faults_of_patches", lambda *_: ["a patch misses"])
+    busybox = pin("busybox")
+    done = bump.Bump(busybox, busybox, impact=impact.of(busybox, busybox))
+    assert done.impact.stops == ["a patch misses"]
+    assert any(line.endswith("a patch misses") for line in bump.summary(done))
+    with pytest.raises(GateFailed, match="needs a person"):
+        inputs._require_no_stops(done)
+    monkeypatch.setattr(impact, "faults_of_patches", lambda *_: [])
+    inputs._require_no_stops(bump.Bump(busybox, busybox, impact=impact.of(busybox, busybox)))
+
+
+def test_only_linked_modules_are_listed() -> None:
+    before, after = (
+        changes.GoMod("1.90", {"a": version, "b": version}, frozenset()) for version in "12"
+    )
+    assert [row.module for row in changes.of_modules(before, after, [], {"b"})] == ["b"]
+    assert [row.module for row in changes.of_modules(before, after, [])] == ["a", "b"]
