@@ -18,6 +18,7 @@ from build.config.pins import Pin, pin
 from build.config.substitutes import Substitute
 from build.core import digest
 from build.core.errors import BuildFailed, GateFailed, SourceError, UserError
+from build.golang import buildinfo
 from build.sbom import notices
 from build.sources import obtain, substitution
 from build.views import markdown
@@ -153,6 +154,19 @@ def test_every_row_has_the_patches_it_speaks_of() -> None:
         assert bool(list(one.folder.glob("*.patch"))) == (one.gave_way != "nothing"), one.module
     folders = {path.parent for path in substitutes.FOLDER.rglob("*.patch")}
     assert folders <= {one.folder for one in substitutes.load()}, "patches of no row"
+
+
+@pytest.mark.parametrize(
+    ("replaced", "version"),
+    [
+        ({}, WANTED),
+        ({"Replace": {"Path": MODULE, "Version": TAKEN, "Sum": SUM}}, TAKEN),
+        ({"Replace": {"Path": "./mt/example.test/vis", "Version": "(devel)"}}, WANTED),
+        ({"Replace": {"Path": "./mt/example.test/vis"}}, WANTED),
+    ],
+)
+def test_the_version_that_was_linked(replaced: dict[str, object], version: str) -> None:
+    assert buildinfo.version_of({"Path": MODULE, "Version": WANTED, **replaced}) == version
 
 
 # --- bumping ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ it. The folders of the packages that were linked come from the go command; the t
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,15 @@ def listed(
     return folders
 
 
+def version_of(row: Mapping[str, Any]) -> str:
+    """Return the version that was linked, out of a module's row in a binary's build information.
+
+    A substitute has one of its own; the folder that a module of ours is replaced by is "(devel)".
+    """
+    other = row.get("Replace", {}).get("Version", "")
+    return str(other if other.startswith("v") else row["Version"])
+
+
 def linked(go: Go, target: Target, binary: Path, scratch: Path) -> Linked:
     """Read a binary as the linker left it (UPX hides this).
 
@@ -81,10 +91,7 @@ def linked(go: Go, target: Target, binary: Path, scratch: Path) -> Linked:
     said = json.loads(go.run(words, what=what, record=record, scratch=scratch))
     settings = {row["Key"]: row["Value"] for row in said["Settings"]}
     folders = listed(go, target, settings["-tags"], scratch, said["Path"])
-    # A module of ours is replaced by a folder, which has no version.
-    versions = {
-        row["Path"]: row.get("Replace", {}).get("Version") or row["Version"] for row in said["Deps"]
-    }
+    versions = {row["Path"]: version_of(row) for row in said["Deps"]}
     main = said["Main"]["Path"]
     if differing := folders.keys() ^ {main, *versions}:
         raise BuildFailed(
