@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from build.bump import relied
+from build.bump import impact, relied
 from build.config import anchors
+from build.config.pins import Pin, pin
+from build.core import paths
 from build.core.errors import BuildFailed, UserError
-from build.sources import anchoring, constraints, diffs, patching
+from build.pipeline import order
+from build.sources import anchoring, constraints, diffs, obtain, patching
 from build.sources.declarations import declarations, identity
 
 SOURCE = """// A licence.
@@ -197,6 +201,40 @@ def test_a_constraint_is_added_to_whatever_there_is() -> None:
 def test_a_constraint_that_cannot_be_added(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         constraints.add(text, "!arm || mt_x")
+
+
+def test_a_bump_tells_every_patch_that_misses_and_what_changed(
+    tmp_path: Path, places: Path, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    folders = (tmp_path / "patches" / "one", tmp_path / "patches" / "two")
+    for folder in folders:
+        folder.mkdir(parents=True)
+        diff = "--- a/p.go\n+++ b/p.go\n@@ -1,2 +1,2 @@\n // A licence.\n-package p\n+package q\n"
+        (folder / f"{folder.name}.patch").write_text(diff)
+    trees = {"1": SOURCE, "2": SOURCE.replace("a int", "b int").replace("package p", "package r")}
+
+    def sources(pin: Pin, go: object, scratch: Path) -> Iterator[relied.Source]:
+        (scratch / "p.go").write_text(trees[pin.version])
+        yield relied.Source("s", scratch, folders)
+
+    monkeypatch.setattr(relied, "sources", sources)
+    before, after = (dataclasses.replace(pin("busybox"), version=one) for one in "12")
+    assert impact.faults_of_patches(before, before) == []
+    changed, *missing = impact.faults_of_patches(before, after)
+    assert "+func f ( b int ) string {" in changed
+    assert [line.partition(" does not apply")[0] for line in missing] == [
+        "patch one.patch",
+        "patch two.patch",
+    ]
+
+
+def test_a_pin_that_we_rely_on_in_nothing_is_not_fetched(
+    places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(obtain, "fetch", None)
+    monkeypatch.setattr(obtain, "tree", None)
+    assert list(relied.sources(pin("busybox"), order.go_command(), tmp_path)) == []
 
 
 @pytest.mark.slow

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from build.bump import changes
-from build.config import anchors, features, licences, targets
+from build.bump import changes, relied
+from build.config import features, licences, targets
 from build.config.pins import Pin
-from build.core import cache, paths
+from build.core import cache
 from build.core.errors import BuildFailed
-from build.golang import buildinfo, linker, modules, stdlib, tailscale
+from build.golang import buildinfo, modules, tailscale
 from build.pipeline import order
 from build.sbom.inventory import STD
-from build.sources import anchoring, obtain, patching
+from build.sources import anchoring, obtain
 
 FEATURES = "feature/featuretags/featuretags.go"
 
@@ -92,43 +92,16 @@ def in_zip(path: Path, name: str) -> str:
 
 def faults_of_patches(before: Pin, after: Pin) -> list[str]:
     """Return which of our patches and anchors no longer fit the new sources, with the lines."""
-    folder = paths.PATCHES / after.name
-    if after.name not in _relied_on() and not patching.patch_files(folder):
-        return []
-    try:
-        old, new = (obtain.tree(one).data for one in (before, after))
-        found = anchoring.faults(after.name, new, old)
-        if after.name == "go":
-            for ours in (linker.FOLDER, stdlib.FOLDER):
-                found += _misfits(new, ours)
-        if after.name == "tailscale":
-            found += _faults_in_modules(before, after)
-    except BuildFailed as error:
-        return [f"{error.what}: {error.why}"]
-    return found
-
-
-def _faults_in_modules(before: Pin, after: Pin) -> list[str]:
-    go = order.go_command()
-    found = []
+    go, found = order.go_command(), list[str]()
     with cache.scratch() as scratch:
-        for module, folder in modules.folders().items():
-            old, new = (
-                modules.unpatched(replace(go, tailscale=one), module, scratch)
-                for one in (before, after)
-            )
-            found += anchoring.faults(module, new, old) + _misfits(new, folder)
-    return found
-
-
-def _misfits(root: Path, folder: Path) -> list[str]:
-    try:
-        patching.apply_patches(root, folder, commit=False)
-    except BuildFailed as error:
-        return [f"{error.what}: {error.why}"]
-    return []
-
-
-def _relied_on() -> set[str]:
-    """Return the sources with declarations that we rely on."""
-    return {anchor.source for anchor in anchors.load()}
+        both = []
+        for name, pin in (("before", before), ("after", after)):
+            (room := scratch / name).mkdir()
+            both.append(relied.sources(pin, go, room))
+        try:
+            for old, new in zip(*both, strict=True):
+                found += anchoring.faults(new.name, new.root, old.root)
+                found += [row.state for row in relied.patches(new) if row.kind == relied.PATCH]
+        except BuildFailed as error:
+            found.append(f"{error.what}: {error.why}")
+    return list(dict.fromkeys(found))

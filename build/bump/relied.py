@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build.config import substitutes
+from build.config import anchors, substitutes
+from build.config.pins import Pin, pins
 from build.core import cache, paths
 from build.core.errors import BuildFailed
 from build.golang import linker, modules, stdlib
+from build.golang.gotool import Go
 from build.pipeline import order
 from build.sources import anchoring, archives, obtain, patching
+
+PATCH = "patch"
+_MORE = {"go": (linker.FOLDER, stdlib.FOLDER)}
+"""Our changes of a pin's source that its unpacked tree does not have."""
 
 
 @dataclass(frozen=True)
@@ -30,47 +36,69 @@ class Place:
     state: str
 
 
+@dataclass(frozen=True)
+class Source:
+    """A source without our changes: a pin or a Go module, its tree, our folders of patches."""
+
+    name: str
+    root: Path
+    folders: tuple[Path, ...]
+
+
+def sources(pin: Pin, go: Go, scratch: Path) -> Iterator[Source]:
+    """Yield what a pin brings that we rely on: its own source, with Tailscale the Go modules too.
+
+    Nothing if we neither change it nor rely on its declarations. Raises SourceError, or BuildFailed
+    if the Go modules cannot be had because Tailscale's own patches do not fit.
+    """
+    own = (paths.PATCHES / pin.name, *(one.folder for one in substitutes.of(pin)))
+    folders = tuple(at for at in (*own, *_MORE.get(pin.name, ())) if patching.patch_files(at))
+    if not folders and not anchors.of(pin.name):
+        return
+    if set(own).isdisjoint(folders):
+        root = obtain.tree(pin).data
+    else:
+        # The tree in the cache has its patches already.
+        root = scratch / pin.name
+        archives.unpack(obtain.fetch(pin), root, pin.strip)
+    yield Source(pin.name, root, folders)
+    if pin.name == go.tailscale.name:
+        for module, folder in modules.folders().items():
+            at = modules.unpatched(replace(go, tailscale=pin), module, scratch)
+            yield Source(module, at, (folder,))
+
+
 def places() -> list[Place]:
     """Look at every place in the sources that are pinned. Raises SourceError or BuildFailed."""
-    go = order.go_command()
-    ours = modules.folders()
-    folders = [
-        ("go", linker.FOLDER),
-        ("go", stdlib.FOLDER),
-        ("tailscale", paths.PATCHES / "tailscale"),
-        *ours.items(),
-        *(("tailscale", one.folder) for one in substitutes.of(go.tailscale)),
-    ]
+    go, found = order.go_command(), list[Place]()
     with cache.scratch() as scratch:
-        # The tree in the cache has its patches already.
-        plain = scratch / "tailscale"
-        archives.unpack(obtain.fetch(go.tailscale), plain, go.tailscale.strip)
-        trees = {"go": go.root, "tailscale": plain}
-        trees |= {name: modules.unpatched(go, name, scratch) for name in ours}
-        found = [row for source, root in trees.items() for row in _declarations(source, root)]
-        found += [row for source, at in folders for row in _patches(source, trees[source], at)]
+        for source in [one for pin in pins().values() for one in sources(pin, go, scratch)]:
+            found += [*_declarations(source), *patches(source)]
     return found
 
 
-def _declarations(source: str, root: Path) -> Iterator[Place]:
-    for state in anchoring.states(source, root):
+def _declarations(source: Source) -> Iterator[Place]:
+    for state in anchoring.states(source.name, source.root):
         anchor = state.anchor
         said = "holds" if state.holds else "changed" if state.text else "gone"
         where = f"{anchor.file}: {anchor.declaration}"
-        yield Place(source, "declaration", where, anchor.by, anchor.why, said)
+        yield Place(source.name, "declaration", where, anchor.by, anchor.why, said)
 
 
-def _patches(source: str, root: Path, folder: Path) -> Iterator[Place]:
-    try:
-        placed = patching.apply_patches(root, folder, commit=False)
-    except BuildFailed as error:
-        by = str(folder.relative_to(paths.ROOT))
-        yield Place(source, "patch", "", by, "changes it", f"{error.what}: {error.why}")
-        return
-    for row in placed:
-        by = str(row.patch.relative_to(paths.ROOT))
-        if row.found:
-            said = "holds" if row.found == row.stated else f"moved from {row.stated}"
-            yield Place(source, "lines", f"{row.file}: {row.found}", by, "changes them", said)
-        else:
-            yield Place(source, "constraint", row.file, by, "adds a condition", "holds")
+def patches(source: Source) -> Iterator[Place]:
+    """Try our patches of a source; yield where each hunk stands, and each folder that misses."""
+    for folder in source.folders:
+        try:
+            placed = patching.apply_patches(source.root, folder, commit=False)
+        except BuildFailed as error:
+            by = str(folder.relative_to(paths.ROOT))
+            yield Place(source.name, PATCH, "", by, "changes it", f"{error.what}: {error.why}")
+            continue
+        for row in placed:
+            by = str(row.patch.relative_to(paths.ROOT))
+            if row.found:
+                said = "holds" if row.found == row.stated else f"moved from {row.stated}"
+                where = f"{row.file}: {row.found}"
+                yield Place(source.name, "lines", where, by, "changes them", said)
+            else:
+                yield Place(source.name, "constraint", row.file, by, "adds a condition", "holds")
