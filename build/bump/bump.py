@@ -210,7 +210,7 @@ def summary(done: Bump) -> list[str]:
         for name in SHOWN:
             old, new = getattr(before, name), getattr(after, name)
             if old != new:
-                lines += [f"{name:<10}{old or 'none'}", f"{'':<7}-> {new or 'none'}"]
+                lines += [f"{name:<9} {old or 'none'}", f"{'':<7}-> {new or 'none'}"]
     lines += [f"substitute {one.told}" for one in substitutes.of(done.after)]
     indirect = sum(row.indirect for row in done.impact.modules)
     if done.after.module == TAILSCALE:
