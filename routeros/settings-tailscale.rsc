@@ -1,6 +1,6 @@
 #!rsc by RouterOS
 # RouterOS script: settings-tailscale
-# mikrotik-tailscale v1.102.5-mt.1
+# mikrotik-tailscale v1.104.5-mt.1
 #
 # requires RouterOS, version=7.19
 #

@@ -1,6 +1,6 @@
 #!rsc by RouterOS
 # RouterOS script: status-tailscale
-# mikrotik-tailscale v1.102.5-mt.1; rendered for RouterOS 7.19 and newer; do not edit
+# mikrotik-tailscale v1.104.5-mt.1; rendered for RouterOS 7.19 and newer; do not edit
 #
 # requires RouterOS, version=7.19
 #
@@ -131,7 +131,7 @@
   :local Res [ /system/resource/get ];
   :put ("router      RouterOS " . ($Res->"version") . ", " . ($Res->"architecture-name") . ", " . \
     (($Res->"free-memory") / 1048576) . " MiB memory free");
-  :put ("scripts     v1.102.5-mt.1");
+  :put ("scripts     v1.104.5-mt.1");
   :if ([ $TsVersion ] > 72499) do={
     :put "            this RouterOS is newer than the scripts know, it is treated as 7.24";
   }

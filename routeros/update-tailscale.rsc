@@ -1,6 +1,6 @@
 #!rsc by RouterOS
 # RouterOS script: update-tailscale
-# mikrotik-tailscale v1.102.5-mt.1; rendered for RouterOS 7.19 and newer; do not edit
+# mikrotik-tailscale v1.104.5-mt.1; rendered for RouterOS 7.19 and newer; do not edit
 #
 # requires RouterOS, version=7.19
 # requires device-mode, container, fetch, scheduler
