@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,17 @@ from fakes.registry import FAULTS, Registry, holes
 from fakes.releases import Made
 
 from build.config import targets
-from build.core import digest
+from build.core import digest, git
 from build.core.artifacts import Attachment
 from build.core.errors import Error, GateFailed, UserError
+from build.core.version import parse_release
 from build.gates import audit, records
 from build.image import oci
 from build.registry import published
 from build.registry.client import Client, Manifest
 from build.registry.repository import parse_repository
 from build.registry.transport import RegistryError, transport
-from build.release import publish, rollback
+from build.release import channels, publish
 
 NAME = "owner/mikrotik-tailscale"
 OLD, NEW = "v1.102.5-mt.6", "v1.102.5-mt.7"
@@ -77,14 +79,15 @@ def client(
 
 
 def holding(made: Made, **options: Any) -> Registry:
-    """A registry that has a release with its tag and `:stable`."""
+    """A registry that has a release with its tag, `:next` and `:stable`."""
     registry = Registry(**options)
     for of, content in releases.blobs(made).items():
         if kind := releases.kind_of(content):
             registry.manifests[NAME, of] = (content, kind)
         else:
             registry.blobs[NAME, of] = content
-    registry.tags = {(NAME, made.release.tag): made.index, (NAME, "stable"): made.index}
+    names = (made.release.tag, "next", "stable")
+    registry.tags = {(NAME, name): made.index for name in names}
     return registry
 
 
@@ -115,7 +118,8 @@ def registry(made: dict[str, Made]) -> Registry:
 def test_first_publication_to_an_empty_repository(made: dict[str, Made]) -> None:
     registry = Registry()
     run(registry, made[NEW])
-    assert registry.tags == {(NAME, NEW): made[NEW].index, (NAME, "stable"): made[NEW].index}
+    names = (NEW, "next", "stable")
+    assert registry.tags == {(NAME, name): made[NEW].index for name in names}
     assert holes(registry, NAME) == []
 
 
@@ -124,8 +128,8 @@ def test_the_order_of_writing(registry: Registry, made: dict[str, Made]) -> None
     written = [r.path.rpartition("/")[2] for r in registry.seen if r.method == "PUT"]
     written = [word.partition("?")[0] for word in written]
     manifests = [word for word in written if not word.startswith("upload-")]
-    assert manifests == [*made[NEW].manifests.values(), made[NEW].index, NEW, "stable"]
-    assert [w.startswith("upload-") for w in written] == [True] * 8 + [False] * 7
+    assert manifests == [*made[NEW].manifests.values(), made[NEW].index, NEW, "next", "stable"]
+    assert [w.startswith("upload-") for w in written] == [True] * 8 + [False] * 8
     last = registry.seen[-1]
     assert (last.method, last.path.rpartition("/")[2]) == ("HEAD", "stable")
 
@@ -164,7 +168,7 @@ def test_publishing_again_writes_nothing(registry: Registry, made: dict[str, Mad
 def test_stable_can_be_left_alone(registry: Registry, made: dict[str, Made]) -> None:
     run(registry, made[NEW], stable=False)
     assert stable(registry) == made[OLD].index
-    assert registry.tags[NAME, NEW] == made[NEW].index
+    assert registry.tags[NAME, NEW] == registry.tags[NAME, "next"] == made[NEW].index
 
 
 def test_blobs_are_mounted_from_another_repository(made: dict[str, Made]) -> None:
@@ -212,7 +216,7 @@ def test_stable_does_not_go_back_by_itself(made: dict[str, Made]) -> None:
     assert "is older than" in error.what
     assert f"invoke rollback --to {OLD}" in error.cure
     run(registry, made[OLD], stable=False)
-    assert stable(registry) == made[NEW].index
+    assert stable(registry) == registry.tags[NAME, "next"] == made[NEW].index
     assert registry.tags[NAME, OLD] == made[OLD].index
 
 
@@ -282,7 +286,7 @@ def test_no_layout(registry: Registry, made: dict[str, Made], places: Path) -> N
     assert "is not the OCI layout of a release" in refused(registry, nothing).what
 
 
-@pytest.mark.parametrize("tag", ["stable", NEW, "../x", "a b", "-x", "x" * 129])
+@pytest.mark.parametrize("tag", ["stable", "next", NEW, "../x", "a b", "-x", "x" * 129])
 def test_an_attachment_takes_no_tag_of_ours(
     registry: Registry, made: dict[str, Made], tag: str
 ) -> None:
@@ -300,16 +304,19 @@ def count(made: dict[str, Made]) -> int:
 
 
 def wrongs(registry: Registry, made: dict[str, Made]) -> list[str]:
-    """The invariant: each tag names something whole, `:stable` is the old or the new release."""
+    """The invariant: each tag names something whole, a channel is the old or the new release."""
     found = holes(registry, NAME)
-    if stable(registry) not in (made[OLD].index, made[NEW].index):
-        found.append(f"stable is {stable(registry)}")
+    for name in ("next", "stable"):
+        if registry.tags.get((NAME, name)) not in (made[OLD].index, made[NEW].index):
+            found.append(f"{name} is {registry.tags.get((NAME, name))}")
     if registry.tags[NAME, OLD] != made[OLD].index:
         found.append("the old release's tag was moved")
     if registry.tags.get((NAME, NEW), made[NEW].index) != made[NEW].index:
         found.append("the new release's tag is something else")
     if stable(registry) == made[NEW].index and (NAME, NEW) not in registry.tags:
         found.append("stable was moved before the release had its tag")
+    if stable(registry) == made[NEW].index != registry.tags[NAME, "next"]:
+        found.append("stable was moved before next")
     return found
 
 
@@ -404,7 +411,7 @@ def interfering(registry: Registry, tag: str, before: str, value: str) -> None:
     registry.before = hook
 
 
-@pytest.mark.parametrize("tag", [NEW, "stable"])
+@pytest.mark.parametrize("tag", [NEW, "next", "stable"])
 def test_a_tag_set_by_somebody_else_meanwhile(made: dict[str, Made], tag: str) -> None:
     registry = holding(made[OLD])
     other = "sha256:" + "7" * 64
@@ -479,23 +486,107 @@ def both(registry: Registry, made: dict[str, Made]) -> Registry:
     return registry
 
 
-def roll(registry: Registry, tag: str, **options: Any) -> rollback.Plan:
+def roll(registry: Registry, tag: str, channel: str = "stable", **options: Any) -> channels.Move:
     with client(registry, **options) as one:
-        wanted = rollback.plan(one, tag)
-        if wanted.moves:
-            rollback.apply(one, wanted)
+        wanted = channels.back(one, tag, channel)
+        channels.apply(one, [each for each in wanted if each.moves])
+        return wanted[-1]
+
+
+def promote(registry: Registry, tag: str = "") -> channels.Move:
+    with client(registry) as one:
+        (wanted,) = channels.forward(one, tag)
+        channels.apply(one, [wanted])
         return wanted
 
 
+def puts(registry: Registry) -> list[str]:
+    return [r.path.rpartition("/")[2] for r in registry.seen if r.method == "PUT"]
+
+
 def test_rolling_back_and_forward(both: Registry, made: dict[str, Made]) -> None:
+    """What is withdrawn leaves both channels, so that nothing promotes it again."""
     wanted = roll(both, OLD)
     assert wanted.before_release == made[NEW].release
-    assert stable(both) == made[OLD].index
-    assert [r.path.rpartition("/")[2] for r in both.seen if r.method == "PUT"] == ["stable"]
+    assert stable(both) == both.tags[NAME, "next"] == made[OLD].index
+    assert puts(both) == ["next", "stable"]
     assert both.tags[NAME, NEW] == made[NEW].index
     assert not roll(both, OLD).moves
-    roll(both, NEW)
+    assert not promote(both).moves
+    promote(both, NEW)
     assert stable(both) == made[NEW].index
+    assert both.tags[NAME, "next"] == made[OLD].index
+
+
+def foreign(registry: Registry) -> str:
+    """Let `:next` be an index that is none of ours; returns its digest."""
+    content = b'{"manifests": []}'
+    of = f"sha256:{digest.of_bytes(content)}"
+    registry.manifests[NAME, of] = (content, oci.INDEX)
+    registry.tags[NAME, "next"] = of
+    return of
+
+
+def test_what_soaks_stays_when_stable_goes_back(both: Registry, made: dict[str, Made]) -> None:
+    other = foreign(both)
+    roll(both, OLD)
+    assert stable(both) == made[OLD].index
+    assert both.tags[NAME, "next"] == other
+
+
+def test_next_alone_goes_back(registry: Registry, made: dict[str, Made]) -> None:
+    run(registry, made[NEW], stable=False)
+    roll(registry, OLD, "next")
+    assert stable(registry) == registry.tags[NAME, "next"] == made[OLD].index
+    assert not promote(registry).moves
+
+
+def test_promoting_what_has_soaked(registry: Registry, made: dict[str, Made]) -> None:
+    run(registry, made[NEW], stable=False)
+    assert stable(registry) == made[OLD].index
+    wanted = promote(registry)
+    assert (wanted.before_release, wanted.release) == (made[OLD].release, made[NEW].release)
+    assert stable(registry) == made[NEW].index
+
+
+def test_nothing_is_promoted_backwards(both: Registry, made: dict[str, Made]) -> None:
+    with pytest.raises(UserError, match="is older than") as caught:
+        promote(both, OLD)
+    assert f"invoke rollback --to {OLD}" in caught.value.cure
+    assert stable(both) == made[NEW].index
+
+
+def test_nothing_to_promote(registry: Registry) -> None:
+    del registry.tags[NAME, "next"]
+    with pytest.raises(UserError, match=":next is not there"):
+        promote(registry)
+    foreign(registry)
+    with pytest.raises(UserError, match=":next is no release of ours"):
+        promote(registry)
+
+
+@pytest.mark.parametrize(("age", "days", "ripe"), [(1, 0, True), (6.9, 7, False), (7.1, 7, True)])
+def test_a_soak_is_counted_from_the_tag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, days: int, ripe: bool
+) -> None:
+    """The date of a real annotated tag counts, not its commit's."""
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "x")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "x@example.org")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2020-01-01T00:00:00Z")
+    one = git.Git(tmp_path)
+    one.run("init", "--quiet")
+    one.run("commit", "--quiet", "--allow-empty", "--message", "x")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", f"@{time.time() - age * 86_400:.0f} +0000")
+    one.tag(NEW, "HEAD", "released")
+    release = parse_release(NEW)
+    if ripe:
+        channels.require_soaked(one, release, days)
+    else:
+        with pytest.raises(GateFailed, match=r"is out for 6\.9 days, and its soak is 7"):
+            channels.require_soaked(one, release, days)
+    with pytest.raises(UserError, match="has no tag"):
+        channels.require_soaked(one, parse_release(OLD), 1)
 
 
 def test_rolling_back_to_what_is_not_there(both: Registry) -> None:
@@ -531,16 +622,16 @@ def test_a_rollback_with_a_fault_at_each_request(quick: dict[str, Made], fault: 
     registry.seen.clear()
     roll(registry, OLD)
     for number in range(1, len(registry.seen) + 1):
-        registry.tags[NAME, "stable"] = quick[NEW].index
+        registry.tags[NAME, "next"] = registry.tags[NAME, "stable"] = quick[NEW].index
         registry.seen.clear()
         registry.faults = {number: fault}
         try:
             roll(registry, OLD, attempts=1)
         except Error:
-            assert wrongs(registry, quick) == []
+            assert holes(registry, NAME) == []
         registry.faults = {}
         roll(registry, OLD, attempts=1)
-        assert stable(registry) == quick[OLD].index
+        assert stable(registry) == registry.tags[NAME, "next"] == quick[OLD].index
 
 
 @pytest.fixture

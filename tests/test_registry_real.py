@@ -37,7 +37,7 @@ from build.registry.client import Client
 from build.registry.credentials import Credentials
 from build.registry.repository import parse_repository
 from build.registry.transport import transport
-from build.release import publish, rollback
+from build.release import channels, publish
 
 pytestmark = pytest.mark.slow
 
@@ -172,7 +172,7 @@ def test_published_replaced_and_rolled_back(
     for target in targets.targets().values():
         assert copied(host, name, target, places / target.name) == made[NEW].manifests[target.name]
     with client(host, name) as one:
-        rollback.apply(one, rollback.plan(one, OLD))
+        channels.apply(one, channels.back(one, OLD))
         assert published.releases(one) == [made[NEW].release, made[OLD].release]
     assert digest_of(host, name, "stable") == made[OLD].index
     assert digest_of(host, name, NEW) == made[NEW].index

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from invoke import task
 
-from build.commands.common import COMMON, HEAD, client_of, command, named_release
+from build.commands.common import COMMON, HEAD, client_of, command, named_release, one_of, whole
 from build.config.pins import pins
 from build.core import errors, git, log, paths
 from build.core.artifacts import Attachment
 from build.image import dist
-from build.release import planning, referrers, signature
+from build.registry.published import CHANNELS, NEXT, STABLE
+from build.release import channels, planning, referrers, signature
 from build.release import publish as publication
-from build.release import rollback as moving
 from build.views import report
+
+SOAK = "MT_SOAK"
 
 
 @task(help={"out": "file for the private key; the public one goes beside it as FILE.pub", **COMMON})
@@ -46,6 +48,18 @@ def sign(c, json=False, debug=False):
         print(path)
 
 
+def _soak(typed: str) -> int:
+    """Return the days that were typed, else those of the environment, else none."""
+    if typed:
+        return whole("soak", typed, 0, channels.LONGEST_SOAK)
+    try:
+        return whole("soak", os.environ.get(SOAK) or "0", 0, channels.LONGEST_SOAK)
+    except errors.UserError as error:
+        raise errors.UserError(
+            f"${SOAK} is '{os.environ[SOAK]}', no whole number of days", cure=error.cure
+        ) from error
+
+
 def _attachments(layout_: Path, index: str, tag: str, where: str, sign: bool) -> list[Attachment]:
     """Return what is published beside the images of a layout: bills of materials, the signature."""
     beside = referrers.of_dist(layout_.parent, index, pins()["tailscale"].epoch)
@@ -65,7 +79,8 @@ def _attachments(layout_: Path, index: str, tag: str, where: str, sign: bool) ->
         "dry_run": "only show what would be sent",
         "plain_http": "speak to the registry without TLS; this machine's own needs no word",
         "mount_from": "repository of the same registry that may have the blobs already",
-        "stable": "let :stable follow; --no-stable leaves it where it is",
+        "stable": "let :stable follow at once; --no-stable leaves it where it is",
+        "soak": f"days before :stable may follow, by promote (default: ${SOAK}, else 0: at once)",
         "sign": "sign with the key in $MT_SIGNING_KEY; --no-sign publishes without a signature",
         "remote": "with --release HEAD: git remote whose main branch has to have the commit",
         **COMMON,
@@ -81,12 +96,14 @@ def publish(
     plain_http=False,
     mount_from="",
     stable=True,
+    soak="",
     sign=True,
     remote="origin",
     json=False,
     debug=False,
 ):
-    """Send a release to a registry: all by digest, then its tag, then :stable (exit code 3)."""
+    """Send a release to a registry: all by digest, then its tag, :next, :stable (exit code 3)."""
+    at_once = stable and _soak(soak) == 0
     folder = Path(layout) if layout else paths.dist_dir() / "oci"
     if release == HEAD:
         repository = git.Git(paths.ROOT)
@@ -95,7 +112,7 @@ def publish(
         named, index = publication.head_of(folder)
         named = named_release(release) if release else named
         beside = _attachments(folder, index, named.tag, client.place.text, sign)
-        wanted = publication.plan(client, folder, named, beside, stable=stable)
+        wanted = publication.plan(client, folder, named, beside, stable=at_once)
         if not dry_run:
             publication.apply(client, wanted, mount_from=mount_from)
     columns = ("what", "digest", ">bytes", "state")
@@ -118,7 +135,8 @@ def publish(
 
 @task(
     help={
-        "to": "release that :stable shall be, such as v1.102.5-mt.1",
+        "to": "release that the channel shall be, such as v1.102.5-mt.1",
+        "channel": f"{STABLE}, which takes :{NEXT} with it if that is withdrawn too, or {NEXT}",
         "at": "REGISTRY/REPOSITORY (default: $MT_REPOSITORY)",
         "dry_run": "only show what would be moved",
         "plain_http": "speak to the registry without TLS; this machine's own needs no word",
@@ -126,22 +144,55 @@ def publish(
     }
 )
 @command
-def rollback(c, to, at="", dry_run=False, plain_http=False, json=False, debug=False):
+def rollback(
+    c, to, channel=STABLE, at="", dry_run=False, plain_http=False, json=False, debug=False
+):
     """Move :stable to a release that is in the registry, after reading that whole."""
+    one_of("channel", channel, CHANNELS)
     with client_of(at, plain_http) as client:
-        wanted = moving.plan(client, to)
-        if wanted.moves and not dry_run:
-            moving.apply(client, wanted)
-    before = wanted.before_release.tag if wanted.before_release else wanted.before
+        wanted = channels.back(client, to, channel)
+        if not dry_run:
+            channels.apply(client, [one for one in wanted if one.moves])
+    _show_moves(client.place.text, wanted, dry_run, json)
+
+
+@task(
+    help={
+        "to": f"release that :{STABLE} shall be (default: the one that :{NEXT} is)",
+        "soak": f"days that it must have been out (default: ${SOAK}, else 0)",
+        "at": "REGISTRY/REPOSITORY (default: $MT_REPOSITORY)",
+        "dry_run": "only show what would be moved",
+        "plain_http": "speak to the registry without TLS; this machine's own needs no word",
+        **COMMON,
+    }
+)
+@command
+def promote(c, to="", soak="", at="", dry_run=False, plain_http=False, json=False, debug=False):
+    """Move :stable forward to what :next is, once it has been out for its soak (exit code 3)."""
+    days = _soak(soak)
+    with client_of(at, plain_http) as client:
+        wanted = channels.forward(client, to)
+        if any(one.moves for one in wanted):
+            channels.require_soaked(git.Git(paths.ROOT), wanted[-1].release, days)
+            if not dry_run:
+                channels.apply(client, wanted)
+    _show_moves(client.place.text, wanted, dry_run, json)
+
+
+def _show_moves(place: str, wanted: list[channels.Move], dry_run: bool, json: bool) -> None:
+    last = wanted[-1]
     if json:
-        facts = {"place": client.place.text, "from": before, "to": wanted.release.tag}
-        digests = {"before": wanted.before, "index": wanted.index.digest}
-        report.print_json({**facts, **digests, "moved": wanted.moves and not dry_run})
+        facts = {"place": place, "from": last.was, "to": last.release.tag}
+        digests = {"before": last.before, "index": last.index.digest}
+        moved = [one.channel for one in wanted if one.moves and not dry_run]
+        report.print_json({**facts, **digests, "moved": bool(moved), "channels": moved})
         return
-    name = f"{client.place.text}:stable"
-    if not wanted.moves:
-        print(f"{name} is {wanted.release.tag} already, {wanted.index.digest}")
-        return
-    verb = "would move" if dry_run else "moved"
-    print(f"{name} {verb} from {before or 'nothing'} to {wanted.release.tag}")
-    print(f"{client.place.text}@{wanted.index.digest}")
+    for one in wanted:
+        name = f"{place}:{one.channel}"
+        if one.moves:
+            verb = "would move" if dry_run else "moved"
+            print(f"{name} {verb} from {one.was or 'nothing'} to {one.release.tag}")
+        else:
+            print(f"{name} is {one.release.tag} already, {one.index.digest}")
+    if last.moves:
+        print(f"{place}@{last.index.digest}")

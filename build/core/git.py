@@ -117,6 +117,15 @@ class Git:
         who = () if known or os.environ.get("GIT_COMMITTER_EMAIL") else IDENTITY
         self.run(*who, "tag", "--annotate", "--no-sign", "--message", message, name, commit)
 
+    def tagged(self, name: str) -> float | None:
+        """Return when a tag was made, in seconds since 1970; None if it is not there.
+
+        A lightweight tag has the date of its commit.
+        """
+        form = "--format=%(creatordate:unix)"
+        found = self.run("for-each-ref", form, f"refs/tags/{name}").strip()
+        return float(found) if found else None
+
     def push_tag(self, remote: str, name: str) -> None:
         """Push one tag, which a remote refuses to move. Raises BuildFailed."""
         self.run("push", "--quiet", "--", remote, f"refs/tags/{name}:refs/tags/{name}")

@@ -17,7 +17,7 @@ from build.core.version import parse_release
 from build.image import oci
 from build.registry import published
 from build.registry.client import Client, Manifest, referrers_tag
-from build.registry.published import STABLE
+from build.registry.published import CHANNELS
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
@@ -28,7 +28,7 @@ def check(attachments: Sequence[Attachment]) -> None:
         if not one.tag:
             continue
         try:
-            reserved = one.tag == STABLE or bool(parse_release(one.tag))
+            reserved = one.tag in CHANNELS or bool(parse_release(one.tag))
         except UserError:
             reserved = False
         if reserved or not _TAG.fullmatch(one.tag):

@@ -13,7 +13,9 @@ from build.core.version import Release, parse_release
 from build.registry.client import Client, Manifest
 from build.registry.transport import RegistryError
 
-STABLE = "stable"
+NEXT, STABLE = CHANNELS = ("next", "stable")
+"""The tags that move, in the order of moving: every release has been `:next` before `:stable`."""
+
 VERSION = "org.opencontainers.image.version"
 
 TAG_ATTEMPTS = 4

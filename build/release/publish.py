@@ -1,7 +1,7 @@
-"""A layout to a registry: everything by digest first, then its tag, and `:stable` last of all.
+"""A layout to a registry: everything by digest first, then its tag, `:next`, `:stable` last of all.
 
-`plan` only reads; `apply` does what the plan says. Whatever fails on the way, `:stable` is the old
-release or the new one, whole.
+`plan` only reads; `apply` does what the plan says. Whatever fails on the way, `:next` and `:stable`
+are the old release or the new one, whole.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from build.gates import audit, records
 from build.image import oci
 from build.registry import attach, published
 from build.registry.client import Client, Manifest
-from build.registry.published import STABLE
+from build.registry.published import CHANNELS, STABLE
 
 REF_NAME = "org.opencontainers.image.ref.name"
 
@@ -47,20 +47,31 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Channel:
+    """A tag that moves: the digest it has ("" for none), whether it `follows` to this release.
+
+    `release` is the one it is at (None: none of ours).
+    """
+
+    name: str
+    follows: bool
+    before: str
+    release: Release | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a publication would do. `parts` are in the order of sending, the index comes last.
 
-    `tag_there` says that the release's tag has this very index already. `stable_before` is the
-    digest that `:stable` has, `stable_release` which release that is (None: none of ours).
+    `tag_there` says that the release's tag has this very index already. `channels` are in the
+    order of moving.
     """
 
     release: Release
     parts: tuple[Part, ...]
     attachments: tuple[Attachment, ...]
     tag_there: bool
-    stable: bool
-    stable_before: str
-    stable_release: Release | None
+    channels: tuple[Channel, ...]
 
     @property
     def index(self) -> Manifest:
@@ -77,13 +88,15 @@ class Plan:
         index = self.index.digest
         setting = "set" if done else "to be set"
         rows.append((f":{self.release.tag}", index, 0, "there" if self.tag_there else setting))
-        if not self.stable:
-            rows.append((f":{STABLE}", self.stable_before, 0, "left alone"))
-        elif self.stable_before == index:
-            rows.append((f":{STABLE}", index, 0, "there"))
-        else:
-            before = self.stable_release.tag if self.stable_release else self.stable_before[:19]
-            rows.append((f":{STABLE}", index, 0, f"{setting}, was {before or 'free'}"))
+        for channel in self.channels:
+            state = "there"
+            if not channel.follows:
+                state = "left alone"
+            elif channel.before != index:
+                before = channel.release.tag if channel.release else channel.before[:19]
+                state = f"{setting}, was {before or 'free'}"
+            of = index if channel.follows else channel.before
+            rows.append((f":{channel.name}", of, 0, state))
         return rows
 
 
@@ -168,7 +181,8 @@ def plan(
 ) -> Plan:
     """Check a layout and say what is to be done to publish it; nothing is sent.
 
-    Raises GateFailed if it is not in order or has not passed the runtime gate, UserError if it is
+    `:next` follows every release that is newer than its own, `:stable` as it is told. Raises
+    GateFailed if it is not in order or has not passed the runtime gate, UserError if it is
     not of this release, if the tag has another digest, or if `:stable` would move backwards.
     """
     parts = _parts(layout, release)
@@ -177,8 +191,7 @@ def plan(
         found = [replace(part, there=_is_there(client, part)) for part in parts]
         index = parts[-1].digest
         tagged = client.head(release.tag)
-        before = client.manifest(STABLE)
-        before_release = published.release_of(client, before) if before else None
+        channels = tuple(_channel(client, name, release, stable) for name in CHANNELS)
     if tagged not in ("", index):
         raise UserError(
             f"{client.place.text}:{release.tag} is published and is {tagged}, not {index}",
@@ -186,9 +199,10 @@ def plan(
             cure="publish another revision (mt.N+1); `nox -s reproducible` tells why this build "
             "differs",
         )
-    if stable and before_release and before_release > release:
+    last = channels[-1]
+    if stable and last.release and last.release > release:
         raise UserError(
-            f"{release.tag} is older than {before_release.tag}, which :{STABLE} is",
+            f"{release.tag} is older than {last.release.tag}, which :{STABLE} is",
             cure="--no-stable publishes it all the same; to move routers back, "
             f"invoke rollback --to {release.tag}",
         )
@@ -197,10 +211,16 @@ def plan(
         parts=tuple(found),
         attachments=tuple(attachments),
         tag_there=bool(tagged),
-        stable=stable,
-        stable_before=before.digest if before else "",
-        stable_release=before_release,
+        channels=channels,
     )
+
+
+def _channel(client: Client, name: str, release: Release, stable: bool) -> Channel:
+    before = client.manifest(name)
+    is_at = published.release_of(client, before) if before else None
+    newer = is_at is None or is_at <= release
+    follows = stable if name == STABLE else newer
+    return Channel(name, follows, before.digest if before else "", is_at)
 
 
 def _is_there(client: Client, part: Part) -> bool:
@@ -208,7 +228,7 @@ def _is_there(client: Client, part: Part) -> bool:
 
 
 def apply(client: Client, wanted: Plan, *, mount_from: str = "") -> None:
-    """Do what a plan says, read it all back, and move `:stable` as the very last thing.
+    """Do what a plan says, read it all back, and move the channels as the very last thing.
 
     `mount_from` is a repository of the same registry that may have the blobs. Raises UserError if
     somebody else has set a tag meanwhile, RegistryError for anything else that went wrong.
@@ -230,6 +250,7 @@ def apply(client: Client, wanted: Plan, *, mount_from: str = "") -> None:
     with log.step("publish", f":{wanted.release.tag}"):
         published.set_tag(client, wanted.release.tag, index, {"", index.digest})
     published.read_back(client, wanted.release.tag, index.digest)
-    if wanted.stable:
-        with log.step("publish", f":{STABLE}"):
-            published.set_tag(client, STABLE, index, {wanted.stable_before, index.digest})
+    for channel in wanted.channels:
+        if channel.follows:
+            with log.step("publish", f":{channel.name}"):
+                published.set_tag(client, channel.name, index, {channel.before, index.digest})
