@@ -10,7 +10,8 @@
 
 # where the image comes from: host/path without a tag, always with the host
 :global TsImage "ghcr.io/OWNER/mikrotik-tailscale";
-# "stable" follows the releases; a tag such as "v1.102.5-mt.1" pins one; "" asks no registry
+# "stable" follows the releases, "next" all of them at once; a tag such as "v1.102.5-mt.1"
+# pins one; "" asks no registry
 :global TsTag "stable";
 # where to get an anonymous token. "" works it out for ghcr.io, docker.io and Gitea/Forgejo;
 # "none" is for a registry that asks for no token

@@ -30,6 +30,7 @@ REST: dict[str, list[str]] = {
     "evidence": [],
     "handover": ["--unpack"],
     "inspect": ["arm64"],
+    "promote": ["--at", "127.0.0.1:9/a/b"],
     "rollback": ["v1.102.5-mt.1", "--at", "127.0.0.1:9/a/b"],
     "publish": ["--to", "127.0.0.1:9/a/b"],
     "sbom": ["arm64"],

@@ -148,7 +148,7 @@ def digest_of(clone: Clone, tag: str) -> str:
     return "" if done.returncode else f"sha256:{hashlib.sha256(done.stdout).hexdigest()}"
 
 
-@rehearses("Cutting a release", "Publishing", "Rolling back")
+@rehearses("Cutting a release", "Publishing", "Channels", "Rolling back")
 def test_a_release(released: Clone) -> None:
     """Planned, tagged, built, booted on all platforms, signed, published; then rolled back to."""
     tag = f"v{TAILSCALE}-mt.2"
@@ -159,11 +159,14 @@ def test_a_release(released: Clone) -> None:
     assert list(record_file) == [tag], record
     index = json.loads((released.folder / "dist" / "build.json").read_text())["oci"]["index"]
     assert digest_of(released, tag) == digest_of(released, "stable") == index
+    assert digest_of(released, "next") == index
     assert digest_of(released, f"{index.replace(':', '-')}.sig")
     assert PASSWORD not in plan + publish + record
     (planned,) = released.run("Publishing")
     assert "nothing was sent" in planned
     assert re.search(rf":{tag}.*there", planned) and re.search(r":stable.*there", planned)
+    (promoted,) = released.run("Channels")
+    assert promoted.count(f":stable is {tag} already, {index}") == 2
     (rolled,) = released.run("Rolling back", version=tag)
     assert digest_of(released, "stable") == index
     assert tag in rolled

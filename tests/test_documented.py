@@ -110,6 +110,7 @@ ELSEWHERE = {
     "invoke deploy --host https://router --apply": "tests/test_routeros_deploy.py",
     "invoke size --record v1.102.5-mt.1": RELEASED,
     "invoke publish --to REGISTRY/REPO": RELEASED,
+    "invoke promote": RELEASED,
     "invoke rollback --to v1.102.5-mt.1": RELEASED,
     "invoke release --push": RELEASED,
     "invoke comment --post": "nox -s comment",

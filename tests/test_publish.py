@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -495,9 +496,9 @@ def roll(registry: Registry, tag: str, channel: str = "stable", **options: Any) 
 
 def promote(registry: Registry, tag: str = "") -> channels.Move:
     with client(registry) as one:
-        (wanted,) = channels.forward(one, tag)
-        channels.apply(one, [wanted])
-        return wanted
+        wanted = channels.forward(one, tag)
+        channels.apply(one, wanted)
+        return wanted[-1]
 
 
 def puts(registry: Registry) -> list[str]:
@@ -514,8 +515,10 @@ def test_rolling_back_and_forward(both: Registry, made: dict[str, Made]) -> None
     assert not roll(both, OLD).moves
     assert not promote(both).moves
     promote(both, NEW)
-    assert stable(both) == made[NEW].index
-    assert both.tags[NAME, "next"] == made[OLD].index
+    assert stable(both) == both.tags[NAME, "next"] == made[NEW].index
+    assert puts(both)[2:] == ["next", "stable"]
+    promote(both, NEW)
+    assert len(puts(both)) == 4
 
 
 def foreign(registry: Registry) -> str:
@@ -565,25 +568,97 @@ def test_nothing_to_promote(registry: Registry) -> None:
         promote(registry)
 
 
-@pytest.mark.parametrize(("age", "days", "ripe"), [(1, 0, True), (6.9, 7, False), (7.1, 7, True)])
-def test_a_soak_is_counted_from_the_tag(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, days: int, ripe: bool
+def test_promoting_what_is_not_there(registry: Registry) -> None:
+    with pytest.raises(UserError, match=r"has no release v1\.102\.5-mt\.9"):
+        promote(registry, "v1.102.5-mt.9")
+    with pytest.raises(UserError, match="is not a release tag"):
+        promote(registry, "next")
+    assert puts(registry) == []
+
+
+def test_what_is_withdrawn_while_it_is_read_is_not_promoted(
+    registry: Registry, made: dict[str, Made]
 ) -> None:
-    """The date of a real annotated tag counts, not its commit's."""
+    run(registry, made[NEW], stable=False)
+    registry.seen.clear()
+    asked = 0
+
+    def withdraw(number: int, request: fake.Request) -> None:
+        nonlocal asked
+        if request.path.endswith("/manifests/next"):
+            asked += 1
+            if asked == 2:
+                registry.tags[NAME, "next"] = made[OLD].index
+
+    registry.before = withdraw
+    with pytest.raises(UserError, match="somebody has moved it meanwhile"):
+        promote(registry)
+    assert stable(registry) == made[OLD].index
+
+
+def test_another_build_under_next_is_not_promoted(
+    registry: Registry, made: dict[str, Made]
+) -> None:
+    """What `:next` says of itself is not believed: the release's own tag has to be the same."""
+    run(registry, made[NEW], stable=False)
+    other = json.dumps(json.loads(registry.manifests[NAME, made[NEW].index][0]) | {"x": 1}).encode()
+    of = f"sha256:{digest.of_bytes(other)}"
+    registry.manifests[NAME, of] = (other, oci.INDEX)
+    registry.tags[NAME, "next"] = of
+    with pytest.raises(UserError, match=f":next is {of}"):
+        promote(registry)
+    assert stable(registry) == made[OLD].index
+
+
+def test_a_publication_while_something_is_promoted(
+    registry: Registry, made: dict[str, Made]
+) -> None:
+    """Whoever comes second is told; `:stable` stays what the first one made of it."""
+    run(registry, made[NEW], stable=False)
+    other = foreign(registry)
+    with client(registry) as one:
+        wanted = channels.forward(one, NEW)
+        registry.tags[NAME, "stable"] = other
+        with pytest.raises(UserError, match="somebody else has set it") as caught:
+            channels.apply(one, wanted)
+    assert ":stable points to" in caught.value.what
+    assert stable(registry) == other
+
+
+@pytest.mark.parametrize(
+    ("age", "commit", "days", "ripe"),
+    [
+        (1, 2000, 0, "ripe"),
+        (6.96, 2000, 7, "6.9"),  # not "7.0"
+        (7.1, 2000, 7, "ripe"),
+        (-3, 2000, 1, "0.0"),  # the clock was moved back since
+        (2000, 2.05, 7, "2.0"),  # the clock of who made the tag was behind
+    ],
+)
+def test_a_soak_is_counted_from_the_tag(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    age: float,
+    commit: float,
+    days: int,
+    ripe: str,
+) -> None:
+    """The date of a real annotated tag counts, and that of its commit if it is the later one."""
     for who in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{who}_NAME", "x")
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "x@example.org")
-    monkeypatch.setenv("GIT_COMMITTER_DATE", "2020-01-01T00:00:00Z")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", f"@{time.time() - commit * 86_400:.0f} +0000")
     one = git.Git(tmp_path)
     one.run("init", "--quiet")
     one.run("commit", "--quiet", "--allow-empty", "--message", "x")
     monkeypatch.setenv("GIT_COMMITTER_DATE", f"@{time.time() - age * 86_400:.0f} +0000")
     one.tag(NEW, "HEAD", "released")
     release = parse_release(NEW)
-    if ripe:
+    if ripe == "ripe":
         channels.require_soaked(one, release, days)
     else:
-        with pytest.raises(GateFailed, match=r"is out for 6\.9 days, and its soak is 7"):
+        said = re.escape(f"is out for {ripe} days, and its soak is {days}")
+        with pytest.raises(GateFailed, match=said):
             channels.require_soaked(one, release, days)
     with pytest.raises(UserError, match="has no tag"):
         channels.require_soaked(one, parse_release(OLD), 1)

@@ -355,7 +355,19 @@ def test_the_commands(server: Server, made: dict[str, Made]) -> None:
     assert digest_of(host, name, "stable") == made[NEW].index
     done = invoked(words(host, name, "rollback", "--to", OLD, "--at"))
     assert done.returncode == 0, done.stderr
+    assert digest_of(host, name, "stable") == digest_of(host, name, "next") == made[OLD].index
+    done = invoked([*words(host, name, "publish", "--no-sign", "--soak", "7", *layout, "--to")])
+    assert digest_of(host, name, "next") == made[NEW].index, done.stderr
     assert digest_of(host, name, "stable") == made[OLD].index
+    done = invoked(words(host, name, "promote", "--soak", "7", "--at"))
+    assert done.returncode == 2 and f"this checkout has no tag {NEW}" in done.stderr
+    assert digest_of(host, name, "stable") == made[OLD].index
+    for moved in ("moved from", "is"):
+        done = invoked(words(host, name, "promote", "--at"))
+        assert f":stable {moved} " in done.stdout
+        assert digest_of(host, name, "stable") == made[NEW].index
+    done = invoked(words(host, name, "rollback", "--to", OLD, "--at"))
+    assert done.returncode == 0, done.stderr
     releases.passed(made[OLD])
     done = invoked(
         words(host, name, "publish", "--no-sign", "--layout", str(made[OLD].layout), "--to")

@@ -14,8 +14,8 @@ from checkouts import copied
 
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = (
-    "attach build build-all cache chart clean comment doctor features fetch inspect pins publish "
-    "release release-plan rollback sbom sign signing-key size sources tags"
+    "attach build build-all cache chart clean comment doctor features fetch inspect pins promote "
+    "publish release release-plan rollback sbom sign signing-key size sources tags"
 ).split()
 
 
@@ -110,6 +110,11 @@ def test_the_help_of_a_task() -> None:
         (["publish", "--to", "127.0.0.1:1/a"], 2, "is not the OCI layout of a release"),
         (["rollback", "--to", "latest", "--at", "127.0.0.1:1/a"], 2, "is not a release tag"),
         (["rollback", "--to", "v1.102.5-mt.1"], 2, "which repository?"),
+        (["rollback", "--to", "v1.0.0-mt.1", "--channel", "x", "--at", "[::1]:1/a"], 2, "'x' is"),
+        (["promote"], 2, "which repository?"),
+        (["promote", "--to", "next", "--at", "127.0.0.1:1/a"], 2, "is not a release tag"),
+        (["promote", "--soak", "-1", "--at", "127.0.0.1:1/a"], 2, "--soak '-1' is not a whole"),
+        (["publish", "--no-stable", "--soak", "x", "--to", "127.0.0.1:1/a"], 2, "--soak 'x' is"),
     ],
 )
 def test_a_wrong_request(words: list[str], code: int, says: str) -> None:

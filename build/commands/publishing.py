@@ -103,7 +103,7 @@ def publish(
     debug=False,
 ):
     """Send a release to a registry: all by digest, then its tag, :next, :stable (exit code 3)."""
-    at_once = stable and _soak(soak) == 0
+    at_once = _soak(soak) == 0 and stable
     folder = Path(layout) if layout else paths.dist_dir() / "oci"
     if release == HEAD:
         repository = git.Git(paths.ROOT)
@@ -172,7 +172,7 @@ def promote(c, to="", soak="", at="", dry_run=False, plain_http=False, json=Fals
     days = _soak(soak)
     with client_of(at, plain_http) as client:
         wanted = channels.forward(client, to)
-        if any(one.moves for one in wanted):
+        if wanted[-1].moves:
             channels.require_soaked(git.Git(paths.ROOT), wanted[-1].release, days)
             if not dry_run:
                 channels.apply(client, wanted)

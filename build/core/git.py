@@ -120,11 +120,11 @@ class Git:
     def tagged(self, name: str) -> float | None:
         """Return when a tag was made, in seconds since 1970; None if it is not there.
 
-        A lightweight tag has the date of its commit.
+        That is never before its commit. A lightweight tag has the date of its commit.
         """
-        form = "--format=%(creatordate:unix)"
-        found = self.run("for-each-ref", form, f"refs/tags/{name}").strip()
-        return float(found) if found else None
+        form = "--format=%(creatordate:unix) %(*committerdate:unix)"
+        found = self.run("for-each-ref", form, f"refs/tags/{name}").split()
+        return max(map(float, found), default=None)
 
     def push_tag(self, remote: str, name: str) -> None:
         """Push one tag, which a remote refuses to move. Raises BuildFailed."""

@@ -5,6 +5,7 @@ Back is a rollback, forward a promotion, which waits until a release has been ou
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,11 +64,13 @@ def back(client: Client, tag: str, channel: str = STABLE) -> list[Move]:
 
 
 def forward(client: Client, tag: str = "") -> list[Move]:
-    """Return what makes `:stable` the release `tag` ("" for what `:next` is).
+    """Return what makes `:stable` the release `tag` ("" for what `:next` is), after reading it.
 
-    Raises UserError if there is no such release, or if `:stable` is a newer one.
+    `:next` goes first where it is older: who follows it is never behind `:stable`. Raises UserError
+    if there is no such release, if `:stable` is a newer one, or if `:next` is moved meanwhile.
     """
-    if not tag:
+    given = tag
+    if not given:
         index = client.manifest(NEXT)
         ahead = published.release_of(client, index) if index else None
         if ahead is None:
@@ -84,14 +87,24 @@ def forward(client: Client, tag: str = "") -> list[Move]:
             f"{release.tag} is older than {wanted.before_release.tag}, which :{STABLE} is",
             cure=f"to move routers back: invoke rollback --to {release.tag}",
         )
-    return [wanted]
+    beside = _move(client, NEXT, release, index)
+    if not given and beside.moves:
+        # Reading takes a while: somebody may have withdrawn it since. Or it was never that release.
+        raise UserError(
+            f"{client.place.text}:{NEXT} is {beside.before or 'gone'}, and {release.tag} is "
+            f"{index.digest}",
+            why="it is another build, or somebody has moved it meanwhile",
+            cure=f"see what it is, then run this again, or with --to {release.tag}",
+        )
+    behind = beside.before_release is None or beside.before_release < release
+    return [beside, wanted] if wanted.moves and behind else [wanted]
 
 
 def require_soaked(repository: git.Git, release: Release, days: int) -> None:
     """Raise GateFailed unless a release's tag was made so many days ago.
 
-    That is the date in the annotated tag: a registry does not tell when it was given something.
-    Raises UserError if this checkout has no such tag.
+    A registry does not tell when it was given something. A clock that was behind cannot shorten a
+    soak further back than the commit. Raises UserError if this checkout has no such tag.
     """
     if days == 0:
         return
@@ -104,8 +117,10 @@ def require_soaked(repository: git.Git, release: Release, days: int) -> None:
         )
     out = (time.time() - made) / DAY
     if out < days:
+        # Cut, not rounded: what lacks an hour is not "7.0 days".
+        shown = math.floor(max(out, 0) * 10) / 10
         raise GateFailed(
-            f"{release.tag} is out for {max(out, 0):.1f} days, and its soak is {days}",
+            f"{release.tag} is out for {shown} days, and its soak is {days}",
             cure="wait, or --soak 0 if it cannot wait",
         )
 
