@@ -74,7 +74,9 @@ def words(entries: list[str], version: Version) -> frozenset[str]:
 # arguments that say which item, not what it holds
 SELECTORS = frozenset({"numbers", "number", "copy-from", "place-before", "value-name"})
 POSITIONAL = ("number", "numbers", "value-name", "message")
-FLAGS = frozenset({"as-value", "no-sh", "as-string", "without-paging", "once", "freeze-frame"})
+FLAGS = frozenset(
+    {"as-value", "no-sh", "as-string", "without-paging", "once", "freeze-frame", "fib"}
+)
 
 
 @dataclass(frozen=True)

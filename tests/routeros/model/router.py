@@ -49,6 +49,7 @@ SIMPLE_LISTS = (
     "ipv6/firewall/filter",
     "ipv6/firewall/nat",
     "routing/rule",
+    "routing/table",
     "system/logging",
 )
 
