@@ -53,6 +53,7 @@ def test_all_that_is_ours_goes(places: Path, checkout: Path) -> None:
     built(places)
     record.keep("runtime-arm64.json", "{}")
     record.keep("figures.html", "x")
+    record.keep("site/index.html", "x")
     dist.sign(lambda content: b"signed")
     done = clean(checkout)
     assert done.returncode == 0, done.stderr
@@ -82,6 +83,31 @@ def test_what_is_not_ours_stays(places: Path, checkout: Path) -> None:
     assert "letters.txt" in done.stderr
     left = {path for path in folder.rglob("*") if path.is_file()}
     assert left == set(foreign)
+
+
+def test_a_report_in_a_folder_beside_somebodys_files(places: Path, checkout: Path) -> None:
+    folder = built(places)
+    record.keep("site/index.html", "x")
+    (folder / "site" / "mine.html").write_text("mine")
+    done = clean(checkout)
+    assert done.returncode == 0, done.stderr
+    assert [*folder.rglob("*.html")] == [folder / "site" / "mine.html"]
+
+
+def test_a_report_does_not_go_through_a_link(places: Path, checkout: Path) -> None:
+    folder = built(places)
+    (places / "theirs").mkdir()
+    (folder / "site").symlink_to(places / "theirs")
+    with pytest.raises(UserError, match="files of somebody else"):
+        record.keep("site/index.html", "x")
+    (folder / "site").unlink()
+    record.keep("site/index.html", "x")
+    (folder / "site" / "index.html").rename(places / "theirs" / "index.html")
+    (folder / "site").rmdir()
+    (folder / "site").symlink_to(places / "theirs")
+    done = clean(checkout)
+    assert done.returncode == 2
+    assert (places / "theirs" / "index.html").exists()
 
 
 BAD_PLACES: dict[str, Callable[[Path, Path], dict[str, str]]] = {

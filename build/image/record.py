@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,7 +32,9 @@ _PRODUCT = re.compile(
     r"|symbols-[0-9A-Za-z._+-]+\.xz"
     r"|sbom-[0-9A-Za-z._+-]+\.cdx\.json"
 )
-_REPORT = re.compile(r"(runtime|machine)-[a-z0-9_]+\.json|figures\.(json|html)|report\.md")
+_REPORT = re.compile(
+    r"(runtime|machine)-[a-z0-9_]+\.json|figures\.(json|html)|report\.md|site/[a-z]+\.html"
+)
 
 _OUTER = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
 _OUTER |= {errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
@@ -164,15 +166,22 @@ def keep(name: str, text: str) -> Path:
     """Write a report into dist/ under a name that `clean` then knows as ours; returns its path."""
     dist = dist_dir()
     assert _REPORT.fullmatch(name), name
-    with owned(dist):
+    place = dist / name
+    with owned(dist, _folders([name])), _said_well(dist):
         known = _marks(dist) or []
         if name not in known:
             with (dist / LOCK).open("a") as mark:
                 mark.write(f"{name}\n")
-        fresh = dist / f".{name}.{os.getpid()}"
+        place.parent.mkdir(exist_ok=True)
+        fresh = place.with_name(f".{place.name}.{os.getpid()}")
         fresh.write_text(text)
-        fresh.replace(dist / name)
-    return dist / name
+        fresh.replace(place)
+    return place
+
+
+def _folders(names: Iterable[str]) -> list[str]:
+    """Return the folders of dist/ that reports of these names lie in."""
+    return sorted({name.partition("/")[0] for name in names if "/" in name})
 
 
 def adopt(fresh: Path) -> None:
@@ -198,7 +207,8 @@ def deletable(dist: Path) -> list[Path]:
     if marks is None and not record:
         raise ownership.refuse(dist, f"it has neither our mark nor a {RECORD} of ours")
     names = [*record, *(marks or ()), RECORD, SUMS, SIGNATURE, FRESH, LOCK]
-    if links := [name for name in names if (dist / name).is_symlink()]:
+    folders = _folders(marks or ())
+    if links := [name for name in (*folders, *names) if (dist / name).is_symlink()]:
         raise ownership.refuse(dist, f"{links[0]} in it is a link to somewhere else")
     found: list[Path] = []
     for name in names:
@@ -215,7 +225,7 @@ def deletable(dist: Path) -> list[Path]:
             found.append(place)
         elif place.exists():
             found.append(place)
-    return [*found, dist]
+    return [*found, *(dist / name for name in folders if (dist / name).is_dir()), dist]
 
 
 def _folder(path: Path) -> bool:
