@@ -11,6 +11,7 @@ from build.commands import (
     building,
     inputs,
     looking,
+    pages,
     proving,
     publishing,
     releasing,
@@ -22,7 +23,7 @@ if sys.version_info < tools.LOWEST_PYTHON:
     raise SystemExit("error: this needs Python 3.11 or newer; run ./dev with one")
 
 namespace = Collection()
-for module in (building, inputs, looking, proving, publishing, releasing, routers):
+for module in (building, inputs, looking, pages, proving, publishing, releasing, routers):
     for found in vars(module).values():
         if isinstance(found, Task):
             namespace.add_task(found)

@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from build.config import anchors, features, licences, pins, schema, substitutes, targets, toolpath
+from build.config import (
+    anchors,
+    devices,
+    features,
+    licences,
+    pins,
+    schema,
+    substitutes,
+    targets,
+    toolpath,
+)
 from build.core import paths
 from build.core.errors import UserError
 from build.image import rootfs
@@ -19,6 +29,7 @@ from build.lab import topology
 
 LOADERS: dict[str, Callable[[Path], object]] = {
     "anchors.toml": anchors.load,
+    "devices.toml": devices.load,
     "features.toml": features.load_verdicts,
     "hosttools.toml": toolpath.load,
     "lab.toml": topology.load,

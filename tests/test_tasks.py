@@ -15,7 +15,7 @@ from checkouts import copied
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = (
     "attach build build-all cache chart clean comment doctor features fetch inspect pins promote "
-    "publish release release-plan rollback sbom sign signing-key size sources tags"
+    "publish release release-plan rollback sbom sign signing-key site size sources tags"
 ).split()
 
 

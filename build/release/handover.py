@@ -128,15 +128,19 @@ def files_of(release: Release) -> tuple[list[Path], str]:
     return [path for name in names if (path := dist_dir() / name).is_file()], text
 
 
-def scripts(tag: str, repository: str) -> list[Path]:
-    """Write the router's scripts for a release and return their paths.
+def texts(tag: str, repository: str) -> dict[str, str]:
+    """Return the router's scripts for a release, by file name.
 
     They follow `repository` (registry/owner/name); "" leaves the placeholder for people to fill.
     """
     values = render.Values(release=tag)
     if repository:
         values = replace(values, image=parse_repository(repository).text)
+    return render.render_all(ROOT / "routeros" / "templates", None, values)
+
+
+def scripts(tag: str, repository: str) -> list[Path]:
+    """Write the router's scripts for a release and return their paths."""
     folder = work_dir() / "scripts"
     marks.make_folder(folder)
-    texts = render.render_all(ROOT / "routeros" / "templates", None, values)
-    return render.write(folder, texts)
+    return render.write(folder, texts(tag, repository))

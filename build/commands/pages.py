@@ -1,0 +1,89 @@
+"""Commands that make pages for people."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from invoke import task
+
+from build.commands.common import COMMON, command, named_release
+from build.config import devices, targets
+from build.core import errors, paths
+from build.gates import runtime
+from build.image import dist, products, record
+from build.registry.repository import parse_repository
+from build.release import handover
+from build.router import paste
+from build.views import report
+from build.views import site as view
+
+
+@task(
+    help={
+        "release": "tag of the images in dist/, or HEAD for the commit's (default: mt.0)",
+        "files": "https address of the release's files (default: people fill it in)",
+        **COMMON,
+    }
+)
+@command
+def site(c, release="", files="", json=False, debug=False):
+    """Make dist/site/: choose device and roles, get one block to paste. Needs images in dist/.
+
+    $MT_REPOSITORY is the registry/repository that routers follow, as `attach` takes it.
+    """
+    named = named_release(release)
+    repository = os.environ.get("MT_REPOSITORY", "")
+    image = parse_repository(repository).text if repository else ""
+    files = files.rstrip("/")
+    if files and not re.fullmatch(paste.FORMS["files"], files):
+        raise errors.UserError(f"--files '{files}' cannot be", cure=paste.FAULTS["files"])
+    images = products.images(targets.select([]), named)
+    rows = dist.read_record()
+    index = rows.get("oci", {}).get("index", "")
+    tars = {
+        one.target.name: (one.archive.name, index or f"sha256:{rows[one.archive.name]['sha256']}")
+        for one in images
+    }
+    # the very bytes that `attach` puts into the forge's release
+    scripts = {
+        name.removesuffix(".rsc"): text
+        for name, text in handover.texts(named.tag, repository).items()
+    }
+    templates = paths.ROOT / "routeros" / "templates"
+    made = paste.Release(named.tag, scripts, tars, templates / paste.TEMPLATE)
+    costs = {one.target.name: _costs(one) for one in images}
+    known = devices.devices()
+    text = view.page(made, known, costs, view.default(image, files))
+    place = record.keep("site/index.html", text)
+    if json:
+        report.print_json(
+            {
+                "page": str(place),
+                "bytes": len(text.encode()),
+                "release": named.tag,
+                "devices": len(known),
+                "refused": sorted(key for key, one in known.items() if one.refusal),
+                "costs": costs,
+            }
+        )
+    else:
+        print(f"{place}  {len(text.encode()):,} B, {len(known)} devices")
+
+
+def _costs(image: products.Image) -> list[str]:
+    """Return the lines about flash and RAM of an image, as measured."""
+    lines = [
+        f"Flash: {image.files.size:,} B for the image ({image.target.name}), as much again for "
+        "minutes during an update.",
+        f"The tar has {image.archive.stat().st_size:,} B.",
+    ]
+    found = runtime.read(image.target.name)
+    if found and found.image == image.descriptor["digest"]:
+        peak = int(found.figures["VmHWM_kB"])
+        how = "under emulation" if found.tunnel == "user" else "on this platform"
+        lines.append(f"RAM: {peak:,} kB at most in the runtime gate, {how}.")
+    else:
+        how = f"`invoke verify --arch {image.target.name}` does it"
+        lines.append(f"RAM: not measured for this very image; {how}.")
+    return lines
