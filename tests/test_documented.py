@@ -112,6 +112,7 @@ ELSEWHERE = {
     "invoke publish --to REGISTRY/REPO": RELEASED,
     "invoke promote": RELEASED,
     "invoke rollback --to v1.102.5-mt.1": RELEASED,
+    "invoke site --files https://forge.example/…": "tests/test_site.py",
     "invoke release --push": RELEASED,
     "invoke comment --post": "nox -s comment",
     "invoke owed": "nox -s owed",

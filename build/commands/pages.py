@@ -10,7 +10,7 @@ from invoke import task
 from build.commands.common import COMMON, command, named_release
 from build.config import devices, targets
 from build.core import errors, paths
-from build.gates import runtime
+from build.gates import records
 from build.image import dist, products, record
 from build.registry.repository import parse_repository
 from build.release import handover
@@ -78,7 +78,7 @@ def _costs(image: products.Image) -> list[str]:
         "minutes during an update.",
         f"The tar has {image.archive.stat().st_size:,} B.",
     ]
-    found = runtime.read(image.target.name)
+    found = records.read(image.target.name)
     if found and found.image == image.descriptor["digest"]:
         peak = int(found.figures["VmHWM_kB"])
         how = "under emulation" if found.tunnel == "user" else "on this platform"
