@@ -300,6 +300,13 @@ def sizes(session: nox.Session) -> None:
 
 
 @nox.session
+def starts(session: nox.Session) -> None:
+    """What `tailscale status` takes beside the running daemon, by UPX and by our packer (root)."""
+    prepare(session)
+    session.run("python", "benchmarks/start.py", *session.posargs, external=INSIDE)
+
+
+@nox.session
 def costs(session: nox.Session) -> None:
     """What each wanted feature costs, by building without it: an hour with an empty cache."""
     prepare(session)

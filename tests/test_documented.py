@@ -100,6 +100,7 @@ ELSEWHERE = {
     "nox -s sizes": "nightly",
     "nox -s overhead": "nightly",
     "nox -s costs": "nightly",
+    "nox -s starts": "nightly",
     "nox -s figures": "nightly",
     "nox -s reproducible": "nightly",
     "nox -s lock": "nightly",
