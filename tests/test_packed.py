@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -298,3 +299,40 @@ def test_the_first_process_shares_what_it_unpacked(tmp_path: Path) -> None:
         assert memory_files(done.stdout), done
     # Nothing to look into.
     assert inside(program, f"{program} echo alive", proc=False) == "alive\n"
+
+
+@pytest.mark.root
+def test_another_user_unpacks_for_himself() -> None:
+    """Who may not look into the first process' descriptors, as in a container's own user."""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's are closed to others
+        Path(folder).chmod(0o755)
+        _as_another_user(shell(AMD64, Path(folder)))
+
+
+def _as_another_user(program: Path) -> None:
+    drop = "setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set=-all"
+    denied = f"{drop} {program} readlink /proc/1/fd/100 || echo denied"
+    told = inside(
+        program, f"{denied}; cat /proc/1/maps; echo; {drop} {program} cat /proc/self/maps; :"
+    )
+    first, own = told.removeprefix("denied\n").split("\n\n")
+    assert told.startswith("denied\n")
+    assert memory_files(first) and memory_files(own)
+    assert not memory_files(first) & memory_files(own)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("value", ["0", "1", "2"])
+def test_where_memory_files_may_not_be_run(tmp_path: Path, value: str) -> None:
+    """vm.memfd_noexec belongs to the PID namespace (Linux 6.3): 2 wants the seal."""
+    program = shell(AMD64, tmp_path)
+    daemon = tmp_path / "tailscaled"
+    shutil.copy(image(AMD64)["tailscale.combined"], daemon)
+    knob = "/proc/sys/vm/memfd_noexec"
+    plain = f"{sys.executable} -IS -c 'import os; os.memfd_create(\"x\", 0x11)' 2>&1 | tail -n 1"
+    script = f"echo {value} > {knob}; cat {knob}; {program} echo alive; {daemon} --version; {plain}"
+    told = inside(program, script).splitlines()
+    assert told[:2] == [value, "alive"]
+    assert told[2].startswith(pin("tailscale").version)
+    # Negative control: the kernel does refuse the others.
+    assert ("PermissionError" in told[-1]) == (value == "2"), told
