@@ -103,14 +103,15 @@ def test_the_file_is_what_the_header_says(machine: str) -> None:
     one = packer.read(program(machine, float_abi="hard"), "it")
     packed, begin = packer.join(a_stub(machine), one, b"\0stream", (2, 1, 0))
     assert packed == packer.join(a_stub(machine), one, b"\0stream", (2, 1, 0))[0]
-    head = struct.unpack_from("<8s16s4I4BII", packed, begin)
+    head = struct.unpack_from("<8s16s4I5I4BII", packed, begin)
     assert head[0] == packer.MAGIC and re.fullmatch(rb"mt-[0-9a-f]{12}\0", head[1])
     assert head[2:4] == (len(one.content), 7)
     assert head[4:6] == one.code
-    assert head[6:9] == (2, 1, 0)
-    assert packed[begin + 52 :] == b"\0stream\0"
-    assert head[10] == zlib.crc32(b"\0stream\0")
-    assert head[11] == zlib.crc32(packed[: begin + 48])
+    assert head[6:11] == (0, 0, 0, 0, 0), "no pages of its own"
+    assert head[11:14] == (2, 1, 0)
+    assert packed[begin + 72 :] == b"\0stream\0"
+    assert head[15] == zlib.crc32(b"\0stream\0")
+    assert head[16] == zlib.crc32(packed[: begin + 68])
     whole = packer._parsed(packed, "the result")
     assert [(row.offset, row.in_file, row.in_memory) for row in whole.loaded] == [
         (0, len(packed), len(packed))
@@ -122,9 +123,9 @@ def test_the_stub_and_the_packer_agree() -> None:
     """The same numbers stand in C."""
     fields = re.search(r"struct payload \{(.*?)\};", HEADER, re.DOTALL)
     assert fields
-    sizes = {"u8": 1, "char": 1, "u32": 4}
+    sizes = {"u8": 1, "char": 1, "u32": 4, "struct own": 8}
     size = 0
-    for kind, names in re.findall(r"^\t(\w+) ([^;]+);", fields[1], re.MULTILINE):
+    for kind, names in re.findall(r"^\t(struct \w+|\w+) ([^;]+);", fields[1], re.MULTILINE):
         for name in names.split(","):
             count = re.search(r"\[(\d+)\]", name)
             size += sizes[kind] * (int(count[1]) if count else 1)

@@ -1,7 +1,8 @@
 """Our own packer: a program and a stub to one file that unpacks itself into memory.
 
 Format: the stub's ELF file, then `struct payload` of stub/payload.h, then a raw LZMA stream and a
-zero. Before LZMA the code goes through a filter that makes branch targets absolute, so that calls
+zero. The stream holds the pages first that a program soon writes to (`Program.own`), then the rest.
+Before LZMA the code goes through a filter that makes branch targets absolute, so that calls
 of the same function are the same bytes; stub/unpack.c has the inverse of each.
 """
 
@@ -12,12 +13,13 @@ import struct
 import sys
 import zlib
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 
 from build.core.errors import BuildFailed
 
 MAGIC = b"mtpack1\0"
-_HEADER = struct.Struct("<8s16s4I4B")
+_HEADER = struct.Struct("<8s16s4I5I4B")
 _CRC = struct.Struct("<I")
 _PLACE = 16
 """Bytes that stub.ld reserves where the payload goes."""
@@ -34,7 +36,8 @@ LISTED = 1024
 _EXEC, _LOAD, _DYNAMIC, _INTERP, _RUNNABLE = 2, 1, 2, 3, 1
 """ELF: type ET_EXEC, segments PT_LOAD, PT_DYNAMIC, PT_INTERP, flag PF_X ("System V ABI", gABI)."""
 
-
+Part = tuple[int, int]
+"""Offset in the program, and bytes."""
 Model = tuple[int, int, int]
 """LZMA's lc, lp and pb: how many bits of the byte before and of the place choose a probability."""
 
@@ -58,6 +61,11 @@ KINDS = {
 }
 """By ELF machine: EM_AARCH64, EM_ARM, EM_X86_64."""
 
+PAGE = 4096
+VARIABLES = 10 * PAGE
+"""Bytes at the beginning of a Go program's writable segment that it writes to: Go's linker sorts
+.noptrdata by size, so variables stand before tables (measured: tests/test_packed.py)."""
+
 SMALL = 1 << 20
 """Bytes of a small program."""
 
@@ -78,7 +86,8 @@ class Segment:
 class Program:
     """An ELF file as far as packing goes.
 
-    `listed` is (offset, bytes of one, number) of the list of `segments`.
+    `listed` is (offset, bytes of one, number) of the list of `segments`. `own` are the pages that
+    processes do not share, in order.
     """
 
     content: bytes
@@ -88,6 +97,7 @@ class Program:
     flags: int
     listed: tuple[int, int, int]
     segments: tuple[Segment, ...]
+    own: tuple[Part, Part] = ((0, 0), (0, 0))
 
     @property
     def loaded(self) -> list[Segment]:
@@ -158,7 +168,32 @@ def read(content: bytes, what: str) -> Program:
     for why, wrong in faults.items():
         if wrong:
             raise _refused(what, why)
-    return found
+    return replace(found, own=_own(found))
+
+
+def _own(program: Program) -> tuple[Part, Part]:
+    """Return the pages that a Go program writes to: the first of its writable segment, and .data."""
+    last = program.loaded[-1]
+    data = _data(program.content)
+    begin, end = data & -PAGE, -(-(last.offset + last.in_file) // PAGE) * PAGE
+    fits = sum(program.code) <= last.offset and last.offset + VARIABLES <= begin < end
+    if not fits or last.offset % PAGE or end > len(program.content):
+        return (0, 0), (0, 0)
+    return (last.offset, VARIABLES), (begin, end - begin)
+
+
+def _data(content: bytes) -> int:
+    """Return where .data of a Go program begins, or 0 for what is none."""
+    # Imported here: pyelftools costs 60 ms, and a build with nothing to do packs nothing.
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        elf = ELFFile(BytesIO(content))
+        found = {section.name: section["sh_offset"] for section in elf.iter_sections()}
+    except ELFError:
+        return 0
+    return int(found.get(".data", 0)) if ".go.buildinfo" in found else 0
 
 
 def _words(code: bytes) -> array[int]:
@@ -217,11 +252,18 @@ _FILTERS = {1: _arm64, 2: _arm, 3: _x86}
 
 
 def filtered(program: Program) -> bytes:
-    """Return a program's content with its code as LZMA gets it."""
+    """Return a program's content as LZMA gets it: its own pages first, its code through the filter."""
     offset, size = program.code
     content = program.content
     code = _FILTERS[KINDS[program.machine].filter](content[offset : offset + size], offset)
-    return content[:offset] + code + content[offset + size :]
+    content = content[:offset] + code + content[offset + size :]
+    (first, more), (then, most) = program.own
+    rest = content[:first] + content[first + more : then] + content[then + most :]
+    return _own_bytes(program) + rest
+
+
+def _own_bytes(program: Program) -> bytes:
+    return b"".join(program.content[offset : offset + size] for offset, size in program.own)
 
 
 def join(stub: bytes, program: Program, stream: bytes, model: Model) -> tuple[bytes, int]:
@@ -241,7 +283,8 @@ def join(stub: bytes, program: Program, stream: bytes, model: Model) -> tuple[by
     kind = KINDS[program.machine]
     name = b"mt-" + hashlib.sha256(program.content).hexdigest()[:12].encode()
     sizes = (len(program.content), len(stream))
-    header = _HEADER.pack(MAGIC, name, *sizes, *program.code, *model, kind.filter)
+    own = (*program.own[0], *program.own[1], zlib.crc32(_own_bytes(program)))
+    header = _HEADER.pack(MAGIC, name, *sizes, *program.code, *own, *model, kind.filter)
     stream += b"\0"
     header += _CRC.pack(zlib.crc32(stream))
     result = bytearray(stub[:begin] + header + bytes(_CRC.size) + stream)

@@ -10,6 +10,36 @@
 
 enum { MOST = 1 << 26 };
 
+/* Writes the program in its own order. */
+static int written(const struct payload *p, const u8 *out, FILE *to)
+{
+	const struct own *a = p->own, *b = p->own + 1;
+	u32 own = own_size(p), after_a = a->at + a->size, after_b = b->at + b->size;
+	const struct { const u8 *from; size_t size; } parts[] = {
+		{out + own, a->at},
+		{out, a->size},
+		{out + own + a->at, b->at - after_a},
+		{out + a->size, b->size},
+		{out + after_b, p->size - after_b},
+	};
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		if (fwrite(parts[i].from, 1, parts[i].size, to) != parts[i].size)
+			return 0;
+	return 1;
+}
+
+/* What who shares the rest does, which has to come to the same. */
+static const char *same_alone(const struct payload *p, const u8 *out, u16 *probs, const u32 *table)
+{
+	u32 size = own_size(p);
+	u8 *alone = malloc(size + OWN_SLACK);
+	const char *wrong = alone ? unpack_own(p, alone, probs, table) : "there is not enough memory";
+	if (!wrong && memcmp(alone, out, size))
+		wrong = "its own pages are others alone";
+	free(alone);
+	return wrong;
+}
+
 static int refuse(const char *why)
 {
 	fprintf(stderr, "%s\n", why);
@@ -38,10 +68,12 @@ int main(int argc, char **argv)
 		wrong = "its header is damaged";
 	if (!wrong)
 		wrong = unpack(p, out, probs);
+	if (!wrong && own_size(p))
+		wrong = same_alone(p, out, probs, table);
 	if (wrong)
 		return refuse(wrong);
 	FILE *to = fopen(argv[3], "wb");
-	if (!to || fwrite(out, 1, p->size, to) != p->size || fclose(to))
+	if (!to || !written(p, out, to) || fclose(to))
 		return refuse("it cannot be written");
 	return 0;
 }

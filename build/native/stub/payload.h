@@ -6,13 +6,23 @@ typedef unsigned int u32;
 
 enum { FILTER_NONE = 0, FILTER_ARM64 = 1, FILTER_ARM = 2, FILTER_X86 = 3 };
 
-/* Numbers are little endian, as all our platforms are. */
+/* Pages of the program that each process has for itself: offset and bytes, in whole pages. */
+struct own {
+	u32 at, size;
+};
+
+/* Numbers are little endian, as all our platforms are.
+ *
+ * Unpacked, the own pages stand first, and the rest of the program after them: who shares the rest
+ * unpacks no more than them. */
 struct payload {
 	u8 magic[8];         /* MAGIC */
 	char name[16];       /* of the unpacked program: "mt-" and 12 hex digits, then a zero */
 	u32 size;            /* bytes of the unpacked program */
 	u32 packed;          /* bytes of the LZMA stream that follows this; a zero follows that */
 	u32 text, text_size; /* the code in the program, which the filter was for */
+	struct own own[2];   /* in the program's order; sizes 0 for none */
+	u32 own_crc;         /* CRC-32 of the own pages */
 	u8 lc, lp, pb, filter;
 	u32 stream_crc;      /* CRC-32 (ISO 3309) of the stream and the zero */
 	u32 head_crc;        /* the same of the file up to here */
@@ -22,9 +32,10 @@ struct payload {
 
 #define PROBS_MOST 14148 /* numbers for lc + lp = 4; more are refused */
 
-/* Fills out[0..size) from in[0..packed); returns 0, or -1 for what is no such stream. Reads and
- * writes nothing else, whatever the input; `probs` has PROBS_MOST numbers. */
-int lzma_decode(const u8 *in, u32 packed, u8 *out, u32 size, int lc, int lp, int pb, u16 *probs);
+/* Fills out[0..wanted) from in[0..packed); returns 0, or -1 for what is no such stream. Reads and
+ * writes nothing outside of out[0..size), whatever the input; `probs` has PROBS_MOST numbers. */
+int lzma_decode(const u8 *in, u32 packed, u8 *out, u32 size, u32 wanted, int lc, int lp, int pb,
+		u16 *probs);
 
 /* Undoes the filter that brought branch targets into an absolute form. */
 void unfilter(int kind, u8 *code, u32 size, u32 start);
@@ -38,6 +49,19 @@ const char *check_stream(const struct payload *p, const u32 *table);
 
 /* Unpacks a program that was found right into out[0..p->size); returns 0 or what is wrong. */
 const char *unpack(const struct payload *p, u8 *out, u16 *probs);
+
+/* Unpacks only its own pages, to the front of `out`, which has OWN_SLACK bytes more. */
+const char *unpack_own(const struct payload *p, u8 *out, u16 *probs, const u32 *table);
+enum { OWN_SLACK = 4096 };
+
+/* Bytes of the own pages. */
+static inline u32 own_size(const struct payload *p) { return p->own[0].size + p->own[1].size; }
+
+/* How much further behind than in the program a byte stands that is no own one. */
+static inline u32 shift(const struct payload *p, u32 at)
+{
+	return at < p->own[0].at ? own_size(p) : at < p->own[1].at ? p->own[1].size : 0;
+}
 
 /* Where the file ends if the header is right. */
 static inline const u8 *end_of(const struct payload *p)

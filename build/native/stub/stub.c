@@ -4,7 +4,9 @@
  * as the kernel would, so that /proc/PID/exe, comm and cmdline are what they would be unpacked. The
  * memory is a sealed file without a name (memfd_create, Linux 3.17), of which the first process of
  * a container keeps a descriptor: the same program started beside it maps that, instead of
- * unpacking again. Where there is no such file the memory is the process' own. */
+ * unpacking again. What a program writes to at once is not in there, since it would be there twice:
+ * its own pages, which stand first in the stream, and are all that is unpacked again. Where there is
+ * no such file the memory is the process' own. */
 
 #include "payload.h"
 
@@ -14,14 +16,14 @@ long sys(long number, long a, long b, long c, long d, long e, long f);
 __attribute__((noreturn)) void leave(unsigned long entry, long *stack);
 
 #if defined(__x86_64__)
-enum { WRITE = 1, CLOSE = 3, MMAP = 9, MPROTECT = 10, MUNMAP = 11, GETPID = 39, FCNTL = 72,
+enum { WRITE = 1, CLOSE = 3, MMAP = 9, MPROTECT = 10, MUNMAP = 11, MADVISE = 28, GETPID = 39, FCNTL = 72,
        FTRUNCATE = 77, EXIT = 231, OPENAT = 257, READLINKAT = 267, ACCESS = 269, MEMFD = 319 };
 #elif defined(__aarch64__)
 enum { FCNTL = 25, FTRUNCATE = 46, ACCESS = 48, OPENAT = 56, CLOSE = 57, WRITE = 64, READLINKAT = 78,
-       EXIT = 94, GETPID = 172, MUNMAP = 215, MMAP = 222, MPROTECT = 226, MEMFD = 279 };
+       EXIT = 94, GETPID = 172, MUNMAP = 215, MMAP = 222, MPROTECT = 226, MADVISE = 233, MEMFD = 279 };
 #else /* ARM EABI; MMAP is mmap2 */
 enum { WRITE = 4, CLOSE = 6, GETPID = 20, MUNMAP = 91, FTRUNCATE = 93, MPROTECT = 125,
-       MMAP = 192, FCNTL = 221, EXIT = 248, OPENAT = 322, READLINKAT = 332, ACCESS = 334, MEMFD = 385,
+       MMAP = 192, MADVISE = 220, FCNTL = 221, EXIT = 248, OPENAT = 322, READLINKAT = 332, ACCESS = 334, MEMFD = 385,
        CACHEFLUSH = 0xF0002 };
 #endif
 
@@ -29,6 +31,10 @@ enum { HERE = -100, BAD_ADDRESS = -14, CLOEXEC = 02000000 };
 enum { MFD_CLOEXEC = 1, ALLOW_SEALING = 2, NOEXEC_SEAL = 8 };
 enum { ADD_SEALS = 1033, GET_SEALS = 1034, DUP_CLOEXEC = 1030, SEALED = 15 };
 enum { READABLE = 1, WRITABLE = 2, RUNNABLE = 4, SHARED = 1, OWN = 2, FIXED = 16, NO_FILE = 32 };
+enum { NOT_NEEDED = 4, REMOVE = 9 };
+
+enum { PAGE = 4096 };         /* of the format; a kernel's may be larger */
+enum { STACK_USED = 64 << 10 }; /* more than unpacking takes */
 
 /* The descriptor that the first process keeps: beyond those that programs are handed or expect. */
 enum { KEPT = 100, TRIED = 4 };
@@ -169,27 +175,58 @@ static void sync(unsigned long from, unsigned long to)
 #endif
 }
 
-/* Puts a segment where it belongs, out of the file `fd`, or out of `memory` if there is none. */
-static void place(const struct segment *s, long fd, const u8 *memory, unsigned long page)
+/* Looks up byte `x` of the program: returns how many bytes from there on are of one kind, at most
+ * `most`, and at `from` where they stand unpacked if they are own ones, or 0. */
+static u32 stretch(const struct payload *p, const u8 *own, u32 x, u32 most, const u8 **from)
+{
+	*from = 0;
+	for (u32 i = 0; i < 2; i++) {
+		const struct own *o = p->own + i;
+		if (x < o->at) {
+			return o->at - x < most ? o->at - x : most;
+		} else if (x - o->at < o->size) {
+			u32 left = o->size - (x - o->at);
+			*from = own + (i ? p->own[0].size : 0) + (x - o->at);
+			return left < most ? left : most;
+		}
+	}
+	return most;
+}
+
+/* Puts a segment where it belongs, out of the file `fd`, or out of `memory` if there is none; pages
+ * that each process has for itself are at `own`. */
+static void place(const struct payload *p, const struct segment *s, long fd, const u8 *memory,
+		  const u8 *own, unsigned long page)
 {
 	unsigned long first = s->at & -page, end = s->at + s->in_file, mapped = (end + page - 1) & -page;
 	unsigned long last = (s->at + s->in_memory + page - 1) & -page;
+	u32 offset = (u32)(s->offset - (s->at - first));
 	int access = (s->flags & CAN_READ ? READABLE : 0) | (s->flags & CAN_WRITE ? WRITABLE : 0) |
 		     (s->flags & CAN_RUN ? RUNNABLE : 0);
-	if (!memory && s->in_file) {
-		if (failed(map(first, end - first, access, OWN | FIXED, fd, s->offset - (s->at - first))))
+	if (!s->in_file)
+		mapped = end = first;
+	/* From the page's beginning, as a file would be mapped. */
+	if (memory && end > first &&
+	    failed(map(first, end - first, READABLE | WRITABLE, OWN | FIXED | NO_FILE, -1, 0)))
+		die(no_memory);
+	for (unsigned long at = first; at < end;) {
+		const u8 *from;
+		u32 x = offset + (u32)(at - first);
+		u32 size = stretch(p, own, x, (u32)(end - at), &from);
+		if (memory && !from)
+			from = memory + x + shift(p, x);
+		int flags = OWN | FIXED | (from ? NO_FILE : 0);
+		if (!memory && failed(map(at, size, access, flags, from ? -1 : fd, from ? 0 : x + shift(p, x))))
 			die(no_memory);
-	} else if (s->in_file) {
-		/* From the page's beginning, as a file would be mapped. */
-		if (failed(map(first, end - first, READABLE | WRITABLE, OWN | FIXED | NO_FILE, -1, 0)))
-			die(no_memory);
-		memcpy((void *)first, memory + s->offset - (s->at - first), end - first);
+		if (from)
+			memcpy((void *)at, from, size);
+		at += size;
+	}
+	if (memory && end > first) {
 		if (s->flags & CAN_RUN)
 			sync(first, end);
 		if (failed(sys(MPROTECT, (long)first, (long)(mapped - first), access, 0, 0, 0)))
 			die(no_memory);
-	} else {
-		mapped = first;
 	}
 	if (s->in_memory <= s->in_file)
 		return;
@@ -200,28 +237,30 @@ static void place(const struct segment *s, long fd, const u8 *memory, unsigned l
 }
 
 /* Maps the program and returns where it begins; `vector` is what the kernel told us of ourselves,
- * and tells of the program afterwards. It is in `memory`, or in the file `fd` if that is 0. */
-static unsigned long enter(const struct payload *p, long fd, u8 *memory, unsigned long *vector)
+ * and tells of the program afterwards. It is in `memory`, or in the file `fd` if that is 0, and its
+ * own pages are at `own`. */
+static unsigned long enter(const struct payload *p, long fd, u8 *memory, const u8 *own,
+			   unsigned long *vector)
 {
 	u8 head[HEAD] __attribute__((aligned(16)));
-	unsigned long page = 4096, table = 0, kept = 0;
+	unsigned long page = 4096, table = 0, kept = own_size(p);
 	for (unsigned long *v = vector; v[0]; v += 2)
 		if (v[0] == AT_PAGESZ)
 			page = v[1];
 	if (!memory) {
 		long here = map(0, p->size, READABLE | RUNNABLE, OWN, fd, 0);
-		if (failed(here)) {
-			/* Not everybody may run what is in such a file. */
+		/* Not everybody may run what is in such a file, and of larger pages there are parts. */
+		if (failed(here) || (page > PAGE && own_size(p))) {
 			here = map(0, p->size, READABLE, OWN, fd, 0);
 			if (failed(here))
 				die(no_memory);
 			memory = (u8 *)here;
 		}
-		memcpy(head, (const void *)here, HEAD);
+		memcpy(head, (const u8 *)here + shift(p, 0), HEAD);
 		if (!memory)
 			sys(MUNMAP, here, (long)p->size, 0, 0, 0, 0);
 	} else {
-		memcpy(head, memory, HEAD);
+		memcpy(head, memory + shift(p, 0), HEAD);
 	}
 	const struct elf *e = (const struct elf *)head;
 	const struct segment *s = (const struct segment *)(head + e->segments);
@@ -230,16 +269,17 @@ static unsigned long enter(const struct payload *p, long fd, u8 *memory, unsigne
 			continue;
 		if (e->segments - s->offset < s->in_file)
 			table = s->at + e->segments - s->offset;
-		place(s, fd, memory, page);
+		place(p, s, fd, memory, own, page);
 		/* They are in the file's order: what was copied is not needed again. */
-		unsigned long done = (s->offset + s->in_file) & -page;
+		unsigned long done = s->offset + s->in_file;
+		done = (done + shift(p, (u32)done)) & -page;
 		if (memory && done > kept) {
 			sys(MUNMAP, (long)(memory + kept), (long)(done - kept), 0, 0, 0, 0);
 			kept = done;
 		}
 	}
-	if (memory && p->size > kept)
-		sys(MUNMAP, (long)(memory + kept), (long)(p->size - kept), 0, 0, 0, 0);
+	if (memory)
+		sys(MUNMAP, (long)memory, (long)p->size, 0, 0, 0, 0);
 	for (unsigned long *v = vector; v[0]; v += 2)
 		if (v[0] == AT_PHDR)
 			v[1] = table;
@@ -255,8 +295,43 @@ static unsigned long enter(const struct payload *p, long fd, u8 *memory, unsigne
 	return e->entry;
 }
 
-/* Returns a descriptor of the unpacked program, or -1 and its place in `memory`. */
-static long unpacked(const struct payload *p, const u32 *table, int first, u8 **memory)
+/* Gives back what of the unpacked program in `out` nobody will look at: its own pages, once they
+ * are copied, and what lies between its segments. */
+static void thin(const struct payload *p, u8 *out)
+{
+	u32 own = own_size(p), done = HEAD;
+	const struct elf *e = (const struct elf *)(out + shift(p, 0));
+	const struct segment *s = (const struct segment *)((const u8 *)e + e->segments);
+	if (own)
+		sys(MADVISE, (long)out, (long)own, REMOVE, 0, 0, 0);
+	for (u32 i = 0; i <= e->segment_count; i++, s++) {
+		int behind = i == e->segment_count;
+		if (!behind && s->type != LOAD)
+			continue;
+		/* The bytes from `done` on, up to this segment, are in none. */
+		u32 until = behind ? (p->size + PAGE - 1) & -PAGE : (u32)s->offset & -PAGE;
+		u32 from = (done + PAGE - 1) & -PAGE;
+		u32 more = until ? shift(p, until - 1) : 0;
+		from += more, until += more;
+		if (until > from)
+			sys(MADVISE, (long)(out + from), (long)(until - from), REMOVE, 0, 0, 0);
+		if (!behind)
+			done = (u32)(s->offset + s->in_file);
+	}
+}
+
+/* Returns memory for the own pages. */
+static u8 *own_room(const struct payload *p)
+{
+	long room = map(0, own_size(p) + OWN_SLACK, READABLE | WRITABLE, OWN | NO_FILE, -1, 0);
+	if (failed(room))
+		die(no_memory);
+	return (u8 *)room;
+}
+
+/* Returns a descriptor of the unpacked program, or -1 and its place in `memory`; its own pages are at
+ * `own`. */
+static long unpacked(const struct payload *p, const u32 *table, int first, u8 **memory, u8 **own)
 {
 	if (missing(end_of(p) - 1))
 		die("it is cut off");
@@ -269,14 +344,40 @@ static long unpacked(const struct payload *p, const u32 *table, int first, u8 **
 		die(no_memory);
 	unpack_to(p, (u8 *)out);
 	if (fd < 0) {
-		*memory = (u8 *)out;
+		*memory = *own = (u8 *)out;
 		return fd;
 	}
+	if (own_size(p)) {
+		*own = own_room(p);
+		memcpy(*own, (const u8 *)out, own_size(p));
+	}
+	thin(p, (u8 *)out);
 	sys(MUNMAP, out, (long)p->size, 0, 0, 0, 0);
 	int sealed = sys(FCNTL, fd, ADD_SEALS, SEALED, 0, 0, 0) == 0;
 	if (first && sealed)
 		sys(FCNTL, fd, DUP_CLOEXEC, KEPT, 0, 0, 0);
 	return fd;
+}
+
+/* Unpacks the own pages alone, for who shares the rest. */
+static u8 *again(const struct payload *p, const u32 *table)
+{
+	u16 probs[PROBS_MOST];
+	if (missing(end_of(p) - 1))
+		die("it is cut off");
+	u8 *own = own_room(p);
+	const char *wrong = unpack_own(p, own, probs, table);
+	if (wrong)
+		die(wrong);
+	return own;
+}
+
+/* Gives back the stack below: it was for unpacking. */
+__attribute__((noinline)) static void forget(void)
+{
+	u8 here;
+	unsigned long low = ((unsigned long)&here - 512) & -(unsigned long)PAGE;
+	sys(MADVISE, (long)(low - STACK_USED), STACK_USED, NOT_NEEDED, 0, 0, 0);
 }
 
 void stub_main(long *stack)
@@ -286,7 +387,7 @@ void stub_main(long *stack)
 	while (*vector++) /* the environment, which a zero ends */
 		;
 	u32 table[1024];
-	u8 *memory = 0;
+	u8 *memory = 0, *own = 0;
 	int first = sys(GETPID, 0, 0, 0, 0, 0, 0) == 1;
 
 	if (missing(p) || missing(p + 1))
@@ -297,9 +398,15 @@ void stub_main(long *stack)
 		die(wrong);
 	long fd = first ? -1 : of_the_first(p);
 	if (fd < 0)
-		fd = unpacked(p, table, first, &memory);
-	unsigned long entry = enter(p, fd, memory, vector);
+		fd = unpacked(p, table, first, &memory, &own);
+	else if (own_size(p))
+		own = again(p, table);
+	u32 room = own_size(p) + OWN_SLACK; /* the header goes */
+	unsigned long entry = enter(p, fd, memory, own, vector);
 	if (fd >= 0)
 		sys(CLOSE, fd, 0, 0, 0, 0, 0);
+	if (own && own != memory)
+		sys(MUNMAP, (long)own, room, 0, 0, 0, 0);
+	forget();
 	leave(entry, stack);
 }

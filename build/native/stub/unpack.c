@@ -104,7 +104,8 @@ static u32 length(struct coder *c, u16 *p, u32 pos)
 	return 18 + tree(c, p + 2 + 2 * POS_MOST * 8, 8);
 }
 
-int lzma_decode(const u8 *in, u32 packed, u8 *out, u32 size, int lc, int lp, int pb, u16 *probs)
+int lzma_decode(const u8 *in, u32 packed, u8 *out, u32 size, u32 wanted, int lc, int lp, int pb,
+		u16 *probs)
 {
 	if (packed < 5 || in[0] != 0 || lc + lp > 4 || pb > 4)
 		return -1;
@@ -117,7 +118,7 @@ int lzma_decode(const u8 *in, u32 packed, u8 *out, u32 size, int lc, int lp, int
 	for (int i = 1; i < 5; i++)
 		c.code = (c.code << 8) | in[i];
 	u32 at = 0, state = 0, rep[4] = {0, 0, 0, 0};
-	while (at < size) {
+	while (at < wanted) {
 		u32 pos = at & ((1u << pb) - 1);
 		if (!bit(&c, probs + IS_MATCH + state * POS_MOST + pos)) {
 			u32 before = at ? out[at - 1] : 0;
@@ -285,13 +286,40 @@ const char *check_stream(const struct payload *p, const u32 *table)
 	return crc_of((const u8 *)(p + 1), end_of(p), table) == p->stream_crc ? 0 : "it is damaged";
 }
 
+static const char bad_header[] = "its header is damaged";
+static const char bad_stream[] = "it cannot be unpacked";
+
+/* Whether what the header says of places is within the program and in order. */
+static int in_order(const struct payload *p)
+{
+	const struct own *a = p->own, *b = p->own + 1;
+	if (p->text > p->size || p->text_size > p->size - p->text || p->filter > FILTER_X86)
+		return 0;
+	if (a->at > p->size || a->size > p->size - a->at || b->at > p->size || b->size > p->size - b->at)
+		return 0;
+	if (!own_size(p))
+		return !a->at && !b->at;
+	return p->text + p->text_size <= a->at && a->at + a->size <= b->at;
+}
+
 const char *unpack(const struct payload *p, u8 *out, u16 *probs)
 {
-	if (p->text > p->size || p->text_size > p->size - p->text || p->filter > FILTER_X86)
-		return "its header is damaged";
-	if (lzma_decode((const u8 *)(p + 1), p->packed, out, p->size, p->lc, p->lp, p->pb, probs))
-		return "it cannot be unpacked";
+	if (!in_order(p))
+		return bad_header;
+	if (lzma_decode((const u8 *)(p + 1), p->packed, out, p->size, p->size, p->lc, p->lp, p->pb, probs))
+		return bad_stream;
 	if (p->filter)
-		unfilter(p->filter, out + p->text, p->text_size, p->text);
+		unfilter(p->filter, out + own_size(p) + p->text, p->text_size, p->text);
 	return 0;
+}
+
+const char *unpack_own(const struct payload *p, u8 *out, u16 *probs, const u32 *table)
+{
+	if (!in_order(p))
+		return bad_header;
+	u32 size = own_size(p);
+	if (lzma_decode((const u8 *)(p + 1), p->packed, out, size + OWN_SLACK, size, p->lc, p->lp, p->pb,
+			probs))
+		return bad_stream;
+	return crc_of(out, out + size, table) == p->own_crc ? 0 : bad_stream;
 }
