@@ -21,6 +21,7 @@ from build.config.pins import pin
 from build.config.targets import Target, targets
 from build.core.artifacts import Artifact
 from build.core.errors import BuildFailed
+from build.golang import tailscale
 from build.native import busybox, compress, packer, packers
 from build.pipeline import order
 
@@ -114,6 +115,22 @@ def test_unpacking_takes_the_program_and_little_more(tmp_path: Path, before: str
     peak = re.search(r"VmHWM:\s+(\d+) kB", status)
     assert peak
     assert header[2] < int(peak[1]) * 1024 < copies * header[2] + len(content) + 65536
+
+
+@EACH
+def test_what_the_daemon_writes_to_is_its_own(target: Target) -> None:
+    go = order.go_command()
+    made = tailscale.build(go, target, order.release_of(), linker=order.lean_linker(go))
+    program = packer.read(made.artifact("tailscale.combined").path.read_bytes(), "it")
+    (first, variables), (data, more) = program.own
+    last = program.loaded[-1]
+    assert (first, variables) == (last.offset, packer.VARIABLES)
+    assert first + variables <= data and 0 < more < 1 << 18
+    assert data + more >= last.offset + last.in_file
+    content = image(target)["tailscale.combined"].read_bytes()
+    assert HEADER.unpack_from(content, payload(content))[6:10] == (first, variables, data, more)
+    shell = packer.read(compiled(target).path.read_bytes(), "it")
+    assert shell.own == ((0, 0), (0, 0)), "no Go program"
 
 
 @EACH
@@ -299,6 +316,39 @@ def test_the_first_process_shares_what_it_unpacked(tmp_path: Path) -> None:
         assert memory_files(done.stdout), done
     # Nothing to look into.
     assert inside(program, f"{program} echo alive", proc=False) == "alive\n"
+
+
+@pytest.mark.root
+def test_who_shares_unpacks_his_own_pages_alone(tmp_path: Path) -> None:
+    """Beside the daemon only the stream's beginning is looked at, and that closely."""
+    content = image(AMD64)["tailscale.combined"].read_bytes()
+    begin = payload(content) + HEADER.size
+    copies = {
+        "first": content,
+        "whole": content,
+        "late": flipped(content, len(content) - 1000, 0),
+        "early": flipped(content, begin + 1000, 0),
+    }
+    for name, text in copies.items():
+        (tmp_path / name).mkdir()
+        program = tmp_path / name / "tailscaled"
+        program.write_bytes(text)
+        program.chmod(0o755)
+    script = (
+        "mount -t proc proc /proc && cd $0 && ("
+        "until readlink /proc/1/fd/100; do sleep 0.1; done > /dev/null;"
+        "for n in whole late early; do $n/tailscaled --version 2>&1 | head -n 1; done;"
+        "while kill -TERM 1; do sleep 1; done) & cd $0 && "
+        "exec first/tailscaled --tun=userspace-networking --state=mem: --socket=$0/s --port=0 2>log"
+    )
+    words = ["unshare", "--pid", "--fork", "--mount", "/bin/sh", "-c", script, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    version = pin("tailscale").version
+    whole, late, early = done.stdout.splitlines()
+    assert whole.startswith(version) and late == whole, done
+    assert early == f"{FAULT}it cannot be unpacked"
+    # Negative control: alone, all of it is unpacked.
+    assert run(AMD64, tmp_path / "late" / "tailscaled", "--version").returncode == 126
 
 
 @pytest.mark.root
