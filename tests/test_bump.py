@@ -313,20 +313,20 @@ def go_draft(said: str) -> tuple[pins.Pin, obtain.Draft]:
 
 
 @pytest.mark.parametrize(
-    ("said", "vouched"),
+    ("said", "verified"),
     [("", False), ("123\ntailscale.com v1.110.0 h1:a=\ntailscale.com v1.110.0/go.mod h1:b=", True)],
 )
-def test_the_database_is_heard(said: str, vouched: bool) -> None:
+def test_the_database_is_heard(said: str, verified: bool) -> None:
     wanted, found = go_draft(said)
-    assert candidate._vouched(wanted, "h1:a=", found.database) is vouched
-    text = candidate._hash_from(wanted, found, vouched)
-    assert ("is the Go checksum database's" in text) is vouched
+    assert candidate._verified(wanted, "h1:a=", found.database) is verified
+    text = candidate._hash_from(wanted, found, verified)
+    assert ("is the Go checksum database's" in text) is verified
 
 
 @pytest.mark.parametrize("said", ["tailscale.com v1.110.0 h1:other=", "tailscale.com v1.1.0 h1:a="])
 def test_the_database_says_otherwise(said: str) -> None:
     with pytest.raises(SourceError, match="not what the Go checksum database knows"):
-        candidate._vouched(go_draft("")[0], "h1:a=", said)
+        candidate._verified(go_draft("")[0], "h1:a=", said)
 
 
 @pytest.mark.parametrize(
@@ -479,7 +479,7 @@ def test_a_real_release(
     done = bump.bump(name, version, force=True)
     known = pins.load(file)
     assert {key: getattr(known[name], key) for key in expected} == expected
-    assert done.vouched is (True if name == "tailscale" else None)
+    assert done.verified is (True if name == "tailscale" else None)
     # The scripts follow the release that Tailscale's version makes, and no other pin.
     folder = places / "repository" / "routeros"
     values = render.Values(release=f"v{known['tailscale'].version}-mt.1")

@@ -200,7 +200,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "code of the image": (lambda c: c.code("image/oci"), IMAGE),
     "code of the root file system": (lambda c: c.code("image/rootfs"), IMAGE),
     "code of the other assembler": (lambda c: c.code("image/buildx"), {"buildx all"}),
-    "code of the bill": (lambda c: c.code("sbom/inventory"), each("sbom")),
+    "code of the SBOM": (lambda c: c.code("sbom/inventory"), each("sbom")),
     "code of the laboratory's servers": (
         lambda c: c.code("lab/servers"),
         {"lab servers"} | GUESTS,
@@ -374,7 +374,7 @@ def test_the_plan_has_every_stage_and_is_the_same_twice(copy: Copy, before: Plan
 
 @pytest.mark.parametrize(
     ("blind", "name"),
-    [("code", "code of the C stages"), ("code", "code of the bill"), ("trees", "a patch of UPX")],
+    [("code", "code of the C stages"), ("code", "code of the SBOM"), ("trees", "a patch of UPX")],
 )
 def test_the_table_sees_what_a_key_does_not(copy: Copy, blind: str, name: str) -> None:
     """Negative control: keys without the code, or with a pin for its patched tree, fail above."""
@@ -508,6 +508,7 @@ def test_few_modules_are_left_out_of_keys_each_with_its_reason() -> None:
         "core/log.py",
         "core/redact.py",
         "core/why.py",
+        "core/workers.py",
         "sources/clients.py",
         "sources/download.py",
         "sources/obtain.py",
@@ -520,7 +521,7 @@ def test_few_modules_are_left_out_of_keys_each_with_its_reason() -> None:
 
 @pytest.mark.slow
 def test_a_patch_of_busybox_reaches_the_image(copy: Copy, places: Path, shared_cache: Path) -> None:
-    """The whole pipeline: the stages that run, the program that comes out, and the bill agree."""
+    """The whole pipeline: the stages that run, the program that comes out, and the SBOM agree."""
     for name in ("tasks.py", "pyproject.toml"):
         shutil.copy(ROOT / name, copy.root / name)
     env = {**os.environ, "PYTHONPATH": str(copy.root), "MT_CACHE": str(shared_cache)}

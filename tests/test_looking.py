@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from build.config.pins import pin
+
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTS = [
     ["inspect", "arm64"],
@@ -19,7 +21,7 @@ PRODUCTS = [
     ["size", "--check"],
     ["sbom", "arm64"],
     ["comment"],
-    ["attach", "--dry-run", "--release", "v1.102.5-mt.0"],
+    ["attach", "--dry-run", "--release", f"v{pin('tailscale').version}-mt.0"],
     ["symbolize", "--arch", "arm64", os.devnull, "--trust"],
 ]
 SOURCES = [["features"], ["tags"]]

@@ -1,4 +1,4 @@
-"""Bills of materials: valid, complete, the same bytes each time; and those of the real images."""
+"""SBOMs: valid, complete, the same bytes each time; and those of the real images."""
 
 from __future__ import annotations
 
@@ -68,24 +68,24 @@ def components(tmp_path: Path) -> list[Component]:
     return [program, Component("l", "library", "lib", "2", "pkg:generic/lib@2", "MIT", texts)]
 
 
-def test_a_bill(tmp_path: Path) -> None:
+def test_an_sbom(tmp_path: Path) -> None:
     about = subject(tmp_path)
     text = document.render(about, components(tmp_path), SERIAL)
     assert document.schema_faults(text) == ""
-    bill = json.loads(text)
-    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
-    main = bill["metadata"]["component"]
+    sbom = json.loads(text)
+    assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.6")
+    main = sbom["metadata"]["component"]
     assert main["version"] == images.RELEASE.tag
     assert main["purl"].startswith(f"pkg:oci/mikrotik-tailscale@{about.manifest['digest']}?")
     assert main["licenses"] == [{"expression": "MIT AND Zlib"}]
-    rows = {row["bom-ref"]: row for row in bill["components"]}
+    rows = {row["bom-ref"]: row for row in sbom["components"]}
     assert rows["l"]["licenses"] == [{"license": {"id": "MIT"}}]
     assert rows["p"]["pedigree"]["patches"][0]["diff"]["url"] == "patches/p/1.patch"
     facts = {r["name"].partition(":")[2]: r["value"] for r in rows["p"]["properties"]}
     assert facts["h1"] == "h1:abc="
     assert facts["source-sha256"] == pin("busybox").sha256
     assert "©" in rows["p"]["evidence"]["licenses"][0]["license"]["text"]["content"]
-    needs = {row["ref"]: row.get("dependsOn", []) for row in bill["dependencies"]}
+    needs = {row["ref"]: row.get("dependsOn", []) for row in sbom["dependencies"]}
     assert needs == {"image": ["p"], "p": ["l"], "l": []}
 
 
@@ -97,14 +97,14 @@ def test_the_same_bytes_whatever_the_order(tmp_path: Path) -> None:
 
 
 def test_the_schema_is_checked(tmp_path: Path) -> None:
-    """Negative control: what is not in the schema is refused, as is a damaged bill."""
-    bill = json.loads(document.render(subject(tmp_path), components(tmp_path), SERIAL))
-    bill["components"][0]["colour"] = "red"
-    assert "colour" in document.schema_faults(json.dumps(bill))
-    del bill["components"][0]["colour"]
-    assert document.schema_faults(json.dumps(bill)) == ""
-    bill["components"][0]["licenses"] = [{"license": {"id": "GPL-9000"}}]
-    assert document.schema_faults(json.dumps(bill)) != ""
+    """Negative control: what is not in the schema is refused, as is a damaged SBOM."""
+    sbom = json.loads(document.render(subject(tmp_path), components(tmp_path), SERIAL))
+    sbom["components"][0]["colour"] = "red"
+    assert "colour" in document.schema_faults(json.dumps(sbom))
+    del sbom["components"][0]["colour"]
+    assert document.schema_faults(json.dumps(sbom)) == ""
+    sbom["components"][0]["licenses"] = [{"license": {"id": "GPL-9000"}}]
+    assert document.schema_faults(json.dumps(sbom)) != ""
 
 
 @pytest.mark.parametrize("expression", ["GPL-9000", "MIT AND Foo-1", "?"])
@@ -118,10 +118,10 @@ def test_artifacts_that_refer_to_images(places: Path) -> None:
     made = images.images(places)
     beside = {}
     for name in made:
-        bill = places / f"{name}.json"
-        bill.write_text(f'{{"bill of": "{name}"}}')
-        about = Artifact(bill, bill.stat().st_size, digest.of_file(bill))
-        beside[dist.bill_name(name, "1.102.5")] = (name, about)
+        sbom = places / f"{name}.json"
+        sbom.write_text(f'{{"sbom of": "{name}"}}')
+        about = Artifact(sbom, sbom.stat().st_size, digest.of_file(sbom))
+        beside[dist.sbom_name(name, "1.102.5")] = (name, about)
     record, _ = dist.write(
         made, ALL, images.RELEASE, lambda path, of: None, whole=True, beside=beside
     )
@@ -134,13 +134,13 @@ def test_artifacts_that_refer_to_images(places: Path) -> None:
         assert manifest["subject"]["digest"] == entry.facts["manifest"]["digest"]
         assert "platform" not in manifest["subject"]
         assert manifest["layers"][0]["annotations"] == {
-            "org.opencontainers.image.title": dist.bill_name(name, "1.102.5")
+            "org.opencontainers.image.title": dist.sbom_name(name, "1.102.5")
         }
         named = [manifest["config"], *manifest["layers"]]
         assert [row["digest"] for row in named] == [
             f"sha256:{digest.of_bytes(blob)}" for blob in artifact.blobs
         ]
-        assert json.loads(artifact.blobs[1]) == {"bill of": name}
+        assert json.loads(artifact.blobs[1]) == {"sbom of": name}
         assert artifact.tag == ""
     assert referrers.of_dist(places / "dist", f"sha256:{'0' * 64}", images.EPOCH) == []
 
@@ -157,7 +157,7 @@ def test_the_values_that_go_list_prints() -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[order.Result]:
-    folder = tmp_path_factory.mktemp("bills")
+    folder = tmp_path_factory.mktemp("sboms")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MT_CACHE", str(SHARED_CACHE))
         patch.setenv("MT_DIST", str(folder / "dist"))
@@ -168,20 +168,20 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[order.Result]:
         yield order.build(request)
 
 
-def bill_of(built: order.Result, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((built.bills[name].data / document.FILE).read_text())
+def sbom_of(built: order.Result, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((built.sboms[name].data / document.FILE).read_text())
     return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
-def test_the_bill_of_a_real_image(built: order.Result, name: str) -> None:
-    bill = bill_of(built, name)
-    assert document.schema_faults(json.dumps(bill)) == ""
-    assert bill["metadata"]["component"]["hashes"][0]["content"] == (
+def test_the_sbom_of_a_real_image(built: order.Result, name: str) -> None:
+    sbom = sbom_of(built, name)
+    assert document.schema_faults(json.dumps(sbom)) == ""
+    assert sbom["metadata"]["component"]["hashes"][0]["content"] == (
         built.images[name].facts["manifest"]["digest"].removeprefix("sha256:")
     )
-    rows = {row["name"]: row for row in bill["components"]}
+    rows = {row["name"]: row for row in sbom["components"]}
     assert [n for n, row in rows.items() if not row.get("licenses")] == []
     versions = {n: row.get("version") for n, row in rows.items()}
     assert versions["tailscale.com"] == f"v{pin('tailscale').version}"
@@ -211,7 +211,7 @@ def test_the_bill_of_a_real_image(built: order.Result, name: str) -> None:
 @pytest.mark.slow
 def test_the_binarys_own_strings_have_each_module(built: order.Result, shared_cache: Path) -> None:
     """The list of modules against the linked binary's bytes, read without the go command."""
-    bill = bill_of(built, "arm64")
+    sbom = sbom_of(built, "arm64")
     go = order.go_command()
     program = order.tailscale.build(
         go, ALL["arm64"], order.release_of(), linker=order.lean_linker(go)
@@ -224,7 +224,7 @@ def test_the_binarys_own_strings_have_each_module(built: order.Result, shared_ca
     }
     listed = {
         (row["name"], row["version"])
-        for row in bill["components"]
+        for row in sbom["components"]
         if row.get("purl", "").startswith("pkg:golang/")
     }
     extra = {(n, v) for n, v in listed if n not in ("std", "tailscale.com")}
@@ -235,7 +235,7 @@ def test_the_binarys_own_strings_have_each_module(built: order.Result, shared_ca
 @pytest.mark.slow
 def test_another_validator_agrees(built: order.Result, tmp_path: Path) -> None:
     schema = Path(cyclonedx.schema._res.__file__).parent / "bom-1.6.SNAPSHOT.schema.json"
-    file = built.bills["armv5"].data / document.FILE
+    file = built.sboms["armv5"].data / document.FILE
     argv = [sys.executable, "-m", "check_jsonschema", "--schemafile", str(schema)]
     # The schemas that this one refers to lie beside it, not at the address that it gives itself.
     argv += ["--base-uri", schema.as_uri()]
@@ -249,13 +249,13 @@ def test_another_validator_agrees(built: order.Result, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_stage_makes_the_same_bytes_again(built: order.Result, shared_cache: Path) -> None:
-    before = built.bills["arm64"]
+    before = built.sboms["arm64"]
     text = (before.data / document.FILE).read_bytes()
     cache.discard(before)
     request = order.Request([ALL["arm64"]], order.release_of(), check_size=False)
     again = order.build(request)
     assert again.ran == ["sbom arm64"]
-    assert (again.bills["arm64"].data / document.FILE).read_bytes() == text
+    assert (again.sboms["arm64"].data / document.FILE).read_bytes() == text
 
 
 @pytest.mark.slow
@@ -283,7 +283,7 @@ def test_an_unknown_module_stops_the_build(
 @pytest.mark.parametrize("method", ["none", "lzma"])
 def test_an_image_without_upx_has_none_of_it(shared_cache: Path, method: str) -> None:
     request = order.Request([ALL["arm64"]], order.release_of(), compress=method, check_size=False)
-    facts = order.build(request).bills["arm64"].facts
+    facts = order.build(request).sboms["arm64"].facts
     names = [name for name, *_ in facts["components"]]
     assert "upx" not in names
     assert (inventory.STUB in names) is (method == "lzma")

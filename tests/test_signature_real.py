@@ -1,4 +1,4 @@
-"""Signatures and bills of materials in a real registry, seen by cosign, oras, skopeo, openssl."""
+"""Signatures and SBOMs in a real registry, seen by cosign, oras, skopeo, openssl."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ALL = targets.targets()
 
 @dataclass
 class Scene:
-    """A registry with a published image, its signature and the bills; a folder with the keys."""
+    """A registry with a published image, its signature and the SBOMs; a folder with the keys."""
 
     registry: Registry
     folder: Path
@@ -170,14 +170,14 @@ def test_a_blob_by_cosign_and_openssl(scene: Scene) -> None:
     assert scene.run(*openssl).returncode != 0, "negative control"
 
 
-def test_oras_finds_the_bills(scene: Scene) -> None:
-    bills = [
-        (row, f'{{"bill": {i}}}'.encode(), f"sbom-{i}.cdx.json")
+def test_oras_finds_the_sboms(scene: Scene) -> None:
+    sboms = [
+        (row, f'{{"sbom": {i}}}'.encode(), f"sbom-{i}.cdx.json")
         for i, row in enumerate(scene.manifests)
     ]
-    for row in bills:
+    for row in sboms:
         scene.registry.push(REPOSITORY, referrers.attachment(*row, images.EPOCH))
-    for row, bill, name in bills:
+    for row, sbom, name in sboms:
         reference = f"{scene.repository}@{row['digest']}"
         done = scene.run("oras", "discover", "--format", "json", reference)
         assert done.returncode == 0, done.stderr
@@ -187,8 +187,8 @@ def test_oras_finds_the_bills(scene: Scene) -> None:
         artifact = f"{scene.repository}@{found['digest']}"
         done = scene.run("oras", "pull", "--output", str(where), artifact)
         assert done.returncode == 0, done.stderr
-        assert (where / name).read_bytes() == bill
-    # The image itself is still what it was, for all who do not ask for bills.
+        assert (where / name).read_bytes() == sbom
+    # The image itself is still what it was, for all who do not ask for SBOMs.
     done = scene.run(
         distribution.program("skopeo", "skopeo"),
         "inspect",
@@ -199,4 +199,4 @@ def test_oras_finds_the_bills(scene: Scene) -> None:
     assert f"sha256:{digest.of_bytes(done.stdout.encode())}" == scene.image
     index = f"{scene.repository}@{scene.image}"
     done = scene.run("oras", "discover", "--format", "json", index)
-    assert not json.loads(done.stdout)["manifests"], "negative control: the index has no bill"
+    assert not json.loads(done.stdout)["manifests"], "negative control: the index has no SBOM"

@@ -70,7 +70,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
             file = folder / f"sbom-{name}.json"
             about = replace(subject(folder, name), manifest=made[name].facts["manifest"])
             file.write_text(document.render(about, components(folder), uuid.UUID(int=7)))
-            title = dist.bill_name(name, "1.102.5-mt.1-0123456789")
+            title = dist.sbom_name(name, "1.102.5-mt.1-0123456789")
             beside[title] = (name, Artifact(file, file.stat().st_size, of_file(file)))
         record, _ = dist.write(
             made, targets.targets(), RELEASE, lambda path, of: None, whole=True, beside=beside

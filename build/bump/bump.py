@@ -41,7 +41,7 @@ TAILSCALE, TOOLCHAIN = "tailscale.com", "golang.org/toolchain"
 class Bump:
     """What a bump changes and what it leaves to do.
 
-    `before` and `after` are the pins; equal ones mean that there is nothing to do. `vouched` says
+    `before` and `after` are the pins; equal ones mean that there is nothing to do. `verified` says
     whether the Go checksum database has the sum (None if it is no Go module), `written` whether
     pins.toml was. `along` are other pins, before and after, that go with this one. `measures` are
     the sizes after, with those before; empty unless it was built.
@@ -49,7 +49,7 @@ class Bump:
 
     before: Pin
     after: Pin
-    vouched: bool | None = None
+    verified: bool | None = None
     written: bool = False
     impact: Impact = field(default_factory=Impact)
     along: list[tuple[Pin, Pin]] = field(default_factory=list)
@@ -88,14 +88,14 @@ def bump(
         new = chosen[0]
         if new.pin == before:
             return Bump(before, before)
-        result = Bump(before, new.pin, new.vouched)
+        result = Bump(before, new.pin, new.verified)
         result.along = [(now[one.pin.name], one.pin) for one in chosen[1:]]
         with pins.instead(*(one.pin for one in chosen)):
             result.impact = impact.of(before, new.pin)
         result.impact.todo += [
             f"compare h1 of {one.pin.title} with the Go checksum database: it was silent"
             for one in chosen
-            if one.vouched is False
+            if one.verified is False
         ]
         if build:
             result.measures = _sizes(result)

@@ -26,12 +26,12 @@ from build.sources import obtain
 class Candidate:
     """A complete pin and the fields of its block in pins.toml that differ from before.
 
-    `vouched` says whether the Go checksum database has the module's sum; None if it is no module.
+    `verified` says whether the Go checksum database has the module's sum; None if it is no module.
     """
 
     pin: Pin
     fields: Mapping[str, Any]
-    vouched: bool | None
+    verified: bool | None
 
 
 def make(name: str, row: Mapping[str, Any], version: str, scratch: Path) -> Candidate:
@@ -49,16 +49,16 @@ def make(name: str, row: Mapping[str, Any], version: str, scratch: Path) -> Cand
         fields["file"] = found.name.replace(version, "{version}")
     fields["size"] = found.path.stat().st_size
     fields["sha256"] = digest.of_file(found.path)
-    vouched = None
+    verified = None
     if wanted.kind == "gomodule":
         fields["h1"] = digest.of_go_module(found.path)
-        vouched = _vouched(wanted, fields["h1"], found.database)
-    fields["hash_from"] = _hash_from(wanted, found, vouched)
+        verified = _verified(wanted, fields["h1"], found.database)
+    fields["hash_from"] = _hash_from(wanted, found, verified)
     if "epoch" in row:
         fields["epoch"] = _epoch(wanted, found)
     done = pins.from_row(name, {**row, **fields}, pins.FILE.name)
     obtain.adopt(done, found.path)
-    return Candidate(done, {k: v for k, v in fields.items() if row.get(k) != v}, vouched)
+    return Candidate(done, {k: v for k, v in fields.items() if row.get(k) != v}, verified)
 
 
 def _draft(wanted: Pin, scratch: Path) -> obtain.Draft:
@@ -90,7 +90,7 @@ def _check_platform(wanted: Pin, name: str) -> None:
         )
 
 
-def _vouched(wanted: Pin, h1: str, said: str) -> bool:
+def _verified(wanted: Pin, h1: str, said: str) -> bool:
     """Compare a module's sum with the database's answer, which the go command has checked itself.
 
     Its lines are those of go.sum files: `<module> v<version> <sum>`.
@@ -108,11 +108,11 @@ def _vouched(wanted: Pin, h1: str, said: str) -> bool:
     return True
 
 
-def _hash_from(wanted: Pin, found: obtain.Draft, vouched: bool | None) -> str:
-    if vouched is not None:
+def _hash_from(wanted: Pin, found: obtain.Draft, verified: bool | None) -> str:
+    if verified is not None:
         return "locally computed; " + (
             "the h1 sum is the Go checksum database's"
-            if vouched
+            if verified
             else "the Go checksum database did not answer: nobody else knows this h1 sum"
         )
     if found.origin and found.origin not in wanted.urls:

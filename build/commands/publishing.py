@@ -61,10 +61,10 @@ def _soak(typed: str) -> int:
 
 
 def _attachments(layout_: Path, index: str, tag: str, where: str, sign: bool) -> list[Attachment]:
-    """Return what is published beside the images of a layout: bills of materials, the signature."""
+    """Return what is published beside the images of a layout: SBOMs, the signature."""
     beside = referrers.of_dist(layout_.parent, index, pins()["tailscale"].epoch)
     if not beside:
-        log.warn(f"no bills of materials lie beside {layout_}: none are published")
+        log.warn(f"no SBOMs lie beside {layout_}: none are published")
     if sign:
         key = signature.key_from_environment()
         beside.append(signature.sign(where, index, key, {"tag": tag}))

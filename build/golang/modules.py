@@ -39,7 +39,7 @@ def folders() -> dict[str, Path]:
 
 
 def identity() -> dict[str, str]:
-    """Return what stands for the patches in the name of a build and in the bill of materials."""
+    """Return what stands for the patches in the name of a build and in the SBOM."""
     return patching.patches_identity(FOLDER)
 
 

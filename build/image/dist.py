@@ -52,13 +52,13 @@ def symbols_name(target: str, long: str) -> str:
     return f"symbols-{target}-{long}.xz"
 
 
-def bill_name(target: str, long: str) -> str:
-    """Return the file name of a platform's bill of materials."""
+def sbom_name(target: str, long: str) -> str:
+    """Return the file name of a platform's SBOM."""
     return f"sbom-{target}-{long}.cdx.json"
 
 
-def is_bill(name: str) -> bool:
-    """Say whether a file of dist/ is a platform's bill of materials."""
+def is_sbom(name: str) -> bool:
+    """Say whether a file of dist/ is a platform's SBOM."""
     return name.startswith("sbom-") and name.endswith(".cdx.json")
 
 

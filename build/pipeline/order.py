@@ -49,7 +49,7 @@ class Request:
 
 @dataclass
 class Result:
-    """What was built: sizes, images, bills of materials and products.
+    """What was built: sizes, images, SBOMs and products.
 
     `ran` names the stages that were not cached.
     """
@@ -57,7 +57,7 @@ class Result:
     measures: list[size.Measure] = field(default_factory=list)
     images: dict[str, cache.Entry] = field(default_factory=dict)
     rootfs: dict[str, Rootfs] = field(default_factory=dict)
-    bills: dict[str, cache.Entry] = field(default_factory=dict)
+    sboms: dict[str, cache.Entry] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
@@ -179,7 +179,7 @@ def _by_buildx(job: buildx.Job) -> tuple[dist.Check, dist.Assembler]:
 def _beside(
     go: Go, request: Request, result: Result, target: Target, program: cache.Entry
 ) -> dict[str, tuple[str, Artifact]]:
-    """Return the files that go with a platform's image: symbols and bill of materials."""
+    """Return the files that go with a platform's image: symbols and SBOM."""
     subject = document.Subject(
         name=oci.REPOSITORY,
         tag=request.release.tag,
@@ -190,12 +190,12 @@ def _beside(
         files=result.rootfs[target.name],
         packed=request.compress,
     )
-    bill = result.bills[target.name] = document.build(go, subject)
-    result.ran += [] if bill.hit else [f"{bill.stage} {target.name}"]
+    sbom = result.sboms[target.name] = document.build(go, subject)
+    result.ran += [] if sbom.hit else [f"{sbom.stage} {target.name}"]
     long = str(program.facts["long"])
     return {
         dist.symbols_name(target.name, long): (target.name, program.artifact(tailscale.SYMBOLS)),
-        dist.bill_name(target.name, long): (target.name, bill.artifact(document.FILE)),
+        dist.sbom_name(target.name, long): (target.name, sbom.artifact(document.FILE)),
     }
 
 

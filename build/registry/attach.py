@@ -1,4 +1,4 @@
-"""What goes beside a release: signatures, bills of materials; found by tag or by their subject.
+"""What goes beside a release: signatures, SBOMs; found by tag or by their subject.
 
 Format: OCI distribution specification 1.1, "Pushing manifests with subject", with its fallback for
 registries that have no referrers API.

@@ -1,4 +1,4 @@
-"""Bills of materials as OCI artifacts that refer to the images they are about.
+"""SBOMs as OCI artifacts that refer to the images they are about.
 
 Format: OCI image specification 1.1, "Guidelines for artifact usage".
 """
@@ -18,7 +18,7 @@ _NOTHING = b"{}"
 
 
 def of_dist(folder: Path, index: str, epoch: int) -> list[Attachment]:
-    """Return the artifacts for the bills in dist/ that are about an image index's platforms.
+    """Return the artifacts for the SBOMs in dist/ that are about an image index's platforms.
 
     `index` is the digest of the index; `epoch` the time of the images in seconds since 1970.
     """
@@ -29,18 +29,18 @@ def of_dist(folder: Path, index: str, epoch: int) -> list[Attachment]:
     made = []
     for target, subject in zip(whole["from"]["of"], whole["from"]["manifests"], strict=True):
         for name, row in record.items():
-            if dist.is_bill(name) and row["from"]["of"] == [target]:
+            if dist.is_sbom(name) and row["from"]["of"] == [target]:
                 made.append(attachment(subject, (folder / name).read_bytes(), name, epoch))
     return made
 
 
-def attachment(subject: dict[str, Any], bill: bytes, name: str, epoch: int) -> Attachment:
-    """Return the artifact that holds a bill.
+def attachment(subject: dict[str, Any], sbom: bytes, name: str, epoch: int) -> Attachment:
+    """Return the artifact that holds an SBOM.
 
     `subject` is the descriptor of a platform's manifest, `name` the file name under which clients
-    store the bill, `epoch` the time of the image in seconds since 1970.
+    store the SBOM, `epoch` the time of the image in seconds since 1970.
     """
-    layer = oci.descriptor(MEDIA_TYPE, bill)
+    layer = oci.descriptor(MEDIA_TYPE, sbom)
     layer["annotations"] = {"org.opencontainers.image.title": name}
     manifest = {
         "schemaVersion": 2,
@@ -51,4 +51,4 @@ def attachment(subject: dict[str, Any], bill: bytes, name: str, epoch: int) -> A
         "subject": {key: subject[key] for key in ("mediaType", "digest", "size")},
         "annotations": {"org.opencontainers.image.created": oci.timestamp(epoch)},
     }
-    return Attachment(digest.canonical_json(manifest), oci.MANIFEST, (_NOTHING, bill))
+    return Attachment(digest.canonical_json(manifest), oci.MANIFEST, (_NOTHING, sbom))

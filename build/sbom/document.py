@@ -1,6 +1,6 @@
-"""The bill of materials of a platform's image: CycloneDX 1.6 as JSON.
+"""The SBOM of a platform's image: CycloneDX 1.6 as JSON.
 
-The same inputs give the same bytes: the serial number is a UUID of everything else in the bill, the
+The same inputs give the same bytes: the serial number is a UUID of everything else in the SBOM, the
 time that of the image. Format: ECMA-424 first edition (CycloneDX 1.6), package URLs by ECMA-427.
 """
 
@@ -35,12 +35,12 @@ FILE = "sbom.cdx.json"
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
 _NO_SERIAL = uuid.UUID(int=0)
 _OF_PIN = ("version", "file", "size", "sha256", "urls", "h1")
-"""What a bill says of a pin."""
+"""What an SBOM says of a pin."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The image that a bill is about.
+    """The image that an SBOM is about.
 
     `name` and `tag` are those of the release, `manifest` is the descriptor of the platform's
     manifest, `epoch` its time in seconds since 1970. `binary` is the Go binary before compression;
@@ -61,7 +61,7 @@ def build(go: Go, subject: Subject) -> cache.Entry:
     """Return the object with `sbom.cdx.json` of one platform's image.
 
     Its facts list each component with version, purl and licence, and the image's `licence`.
-    Raises BuildFailed if a licence is not known, or the bill does not match its schema.
+    Raises BuildFailed if a licence is not known, or the SBOM does not match its schema.
     """
     found_in = [pin(name) for name in ("tailscale", "go", "zig", "busybox", "upx")]
     inputs = {
@@ -75,7 +75,7 @@ def build(go: Go, subject: Subject) -> cache.Entry:
         "pins": {wanted.name: [getattr(wanted, name) for name in _OF_PIN] for wanted in found_in},
         "trees": {wanted.name: obtain.tree_key(wanted) for wanted in found_in},
         "modules": modules.key(go),
-        # The bill names the patches of the linker and of modules too.
+        # The SBOM names the patches of the linker and of modules too.
         "patches": digest.of_json(patching.patches_identity(PATCHES)),
         "licences": digest.of_file(licences.TABLE),
         "own": {name: digest.of_file(path) for name, path in licences.files(ROOT).items()},
@@ -90,17 +90,17 @@ def build(go: Go, subject: Subject) -> cache.Entry:
         serial = uuid.uuid5(uuid.NAMESPACE_OID, digest.of_bytes(text.encode()))
         text = text.replace(str(_NO_SERIAL), str(serial), 1)
         if faults := schema_faults(text):
-            raise BuildFailed("the bill of materials does not match its schema", why=faults)
+            raise BuildFailed("the SBOM does not match its schema", why=faults)
         (out / FILE).write_text(text)
         rows = [[c.name, c.version, c.purl, c.licence] for c in found]
         whole = licences.conjunction(c.licence for c in found)
         return {"components": rows, "licence": whole}
 
-    return cache.obtain("sbom", subject.target.name, inputs, make, title="bill of materials")
+    return cache.obtain("sbom", subject.target.name, inputs, make, title="SBOM")
 
 
 def schema_faults(text: str) -> str:
-    """Check a bill strictly against CycloneDX's own schema; returns what is wrong, or ""."""
+    """Check an SBOM strictly against CycloneDX's own schema; returns what is wrong, or ""."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -229,7 +229,7 @@ def _bom(subject: Subject, found: Sequence[Component], serial: uuid.UUID) -> Bom
 
 
 def render(subject: Subject, found: Sequence[Component], serial: uuid.UUID) -> str:
-    """Return the bill's text for these components."""
+    """Return the SBOM's text for these components."""
     from cyclonedx.output.json import JsonV1Dot6
 
     text = JsonV1Dot6(_bom(subject, found, serial)).output_as_string()

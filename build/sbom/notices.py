@@ -22,7 +22,7 @@ Written by `invoke sources --write` from `build/data/pins.toml`; do not edit. Th
 
 Each release is built from exactly these files and this repository at the release's tag. The build
 refuses any other bytes. `invoke fetch` downloads them all; `MT_SOURCES=DIR` takes them from a
-folder. The bill of materials (`sbom-*.cdx.json`, see [VERIFY.md](VERIFY.md)) lists every Go module
+folder. The SBOM (`sbom-*.cdx.json`, see [VERIFY.md](VERIFY.md)) lists every Go module
 beside them, with the texts of all licences.
 """
 _GPL = """
