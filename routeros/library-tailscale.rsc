@@ -16,7 +16,7 @@
 :global TsConnected; :global TsLinked; :global TsHealth; :global TsFree; :global TsChoose;
 :global TsHeal; :global TsOther; :global TsTidy; :global TsTrial; :global TsSave; :global TsTry;
 :global TsPlain; :global TsStrangers; :global TsMounts; :global TsTmp; :global TsNeeded;
-:global TsSet;
+:global TsSet; :global TsStay;
 
 # a path or value as plain text: no slash before it, commas between the parts of a list
 :set TsPlain do={
@@ -285,6 +285,18 @@
   :set TsArg ({ "start-on-boot"="yes" });
   :foreach Key,Value in=[ $TsKeepText ] do={ :set ($TsArg->$Key) $Value; }
   $TsCode "/container/set" $1;
+}
+
+# the same for one that runs: id
+:set TsStay do={
+  :global TsLook; :global TsKeep; :global TsStop; :global TsRun;
+  :if (([ $TsLook $1 ]->"boot") != true) do={
+    :onerror Err in={ $TsKeep $1; } do={
+      # refused while it runs
+      $TsStop $1;
+      :if ([ $TsRun $1 ] = false) do={ :error "the container does not start again"; }
+    }
+  }
 }
 
 # start a container if it does not run, to be kept running: id -> true if it runs
@@ -591,8 +603,9 @@
 
 # remove what earlier runs left: id of the container to keep, ids of the others
 :set TsTidy do={
-  :global TsDrop; :global TsOther; :global TsWipe;
+  :global TsDrop; :global TsOther; :global TsWipe; :global TsStay;
   :foreach Id in=$2 do={ $TsDrop $Id; }
+  $TsStay $1;
   $TsWipe [ $TsOther $1 ];
 }
 
@@ -609,7 +622,7 @@
 # recorded digest, digest found bad -> "" if it took over, or what was wrong with it
 :set TsTrial do={
   :global TsLook; :global TsStop; :global TsRun; :global TsUntil; :global TsDrop; :global TsHealth;
-  :global TsRecord; :global TsAlarm; :global TsSay; :global TsAlarmText; :global TsKeep;
+  :global TsRecord; :global TsAlarm; :global TsSay; :global TsAlarmText; :global TsStay;
   :local New $1;
   :local Old $2;
   :local Recorded $4;
@@ -647,13 +660,7 @@
   # it took over. Between the next two commands neither starts on boot, the scheduler would start
   # one; the other order could start both, and two daemons spoil the state
   :if (([ $TsLook $Old ]->"boot") = true) do={ /container/set $Old start-on-boot=no; }
-  :if (([ $TsLook $New ]->"boot") != true) do={
-    :onerror Err in={ $TsKeep $New; } do={
-      # refused while it runs
-      $TsStop $New;
-      :if ([ $TsRun $New ] = false) do={ :error "the new container does not start again"; }
-    }
-  }
+  $TsStay $New;
   $TsDrop $Old;
   $TsRecord $Digest $Bad 0 "" "";
   :set TsAlarmText "";

@@ -93,31 +93,39 @@
   }
 }
 
-# something needs a person: text, key. The same key calls once a day, and is logged every time
+# something needs a person: text, key. The same key calls once a day, an hour later if the call
+# failed, and is logged every time
 :set TsAlarm do={
   :global TsSay; :global TsAlarmScript; :global TsAlarmText; :global TsAlarmKey; :global TsAlarmAt;
-  :local Now [ /system/resource/get uptime ];
   :local Key $2;
   :if ([ :len $Key ] = 0) do={ :set Key $1; }
-  $TsSay error $1;
-  :local Old ([ :typeof $TsAlarmAt ] = "time" && $TsAlarmKey = $Key);
-  :if ($Old) do={ :set Old (($Now - $TsAlarmAt) < 1d); }
   :set TsAlarmText $1;
-  :if ($Old || [ :len $TsAlarmScript ] = 0) do={ :return ""; }
-  :set TsAlarmKey $Key;
-  :set TsAlarmAt $Now;
+  $TsSay error $1;
+  :if ([ :len $TsAlarmScript ] = 0) do={ :return ""; }
+  :local Now;
   :onerror Err in={
-    :local Found [ /system/script/find where name=$TsAlarmScript ];
-    :if ([ :len $Found ] = 0) do={ :error "there is no such script"; }
-    :if ([ /system/script/get ($Found->0) dont-require-permissions ] = true) do={
-      /system/script/run $TsAlarmScript;
-    } else={
-      # a script with more permissions than its caller is refused, and that is the default: its
-      # text runs with those of this script
-      :local Text [ :parse [ /system/script/get ($Found->0) source ] ];
-      $Text;
+    :set Now [ /system/resource/get uptime ];
+    :local Old ([ :typeof $TsAlarmAt ] = "time" && $TsAlarmKey = $Key);
+    :if ($Old) do={ :set Old (($Now - $TsAlarmAt) < 1d); }
+    :if (!$Old) do={
+      :local Found [ /system/script/find where name=$TsAlarmScript ];
+      :if ([ :len $Found ] = 0) do={ :error "there is no such script"; }
+      :if ([ /system/script/get ($Found->0) dont-require-permissions ] = true) do={
+        /system/script/run $TsAlarmScript;
+      } else={
+        # a script with more permissions than its caller is refused, and that is the default: its
+        # text runs with those of this script
+        :local Text [ :parse [ /system/script/get ($Found->0) source ] ];
+        $Text;
+      }
+      :set TsAlarmKey $Key;
+      :set TsAlarmAt $Now;
     }
-  } do={ $TsSay warning ("the alarm script failed: " . $Err); }
+  } do={
+    $TsSay warning ("the alarm script failed: " . $Err);
+    :set TsAlarmKey $Key;
+    :if ([ :typeof $Now ] = "time") do={ :set TsAlarmAt ($Now - 23h); } else={ :set TsAlarmAt; }
+  }
 }
 :global TsRoot; :global TsMine; :global TsDrop; :global TsMounts; :global TsSet; :global TsText;
 

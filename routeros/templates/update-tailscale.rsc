@@ -384,7 +384,9 @@
 :if ($Late) do={
   :local Runs false;
   :onerror Worse in={ :set Runs ([ $TsAlive ] = true); } do={ :set Why ($Why . "; " . $Worse); }
-  :if (!$Runs) do={ $TsAlarm ("no container runs: " . $Why) "none"; }
+  :onerror Worse in={
+    :if (!$Runs) do={ $TsAlarm ("no container runs: " . $Why) "none"; }
+  } do={ :log error ("tailscale: " . $Worse); }
 }
 :if ($Mine) do={ :set TsBusy; }
 }

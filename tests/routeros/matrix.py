@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.routeros import bed as beds
 from tests.routeros.bed import Bed
+from tests.routeros.lang.values import to_str
 from tests.routeros.model import FaultPlan, Image, PowerCut
+from tests.routeros.scenarios import FILLER, STRANGER, TELL, Scenario, calls
 
 CONTROL = Path(__file__).parent / "control" / "remove-then-pull.rsc"
 NAME = "update-tailscale"
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What the registry offers: a name for the table, the image, whether it deserves to run."""
-
-    name: str
-    image: Image
-    wanted: bool
-
-
-SCENARIOS = (
-    Scenario("good image", beds.NEW, True),
-    Scenario("image crashes", Image("v1.102.6-mt.1", "crash"), False),
-    Scenario("image not connected", Image("v1.102.7-mt.1", "mute"), False),
-    Scenario("image does not answer", Image("v1.102.8-mt.1", "deaf"), False),
-)
+# a day of tries for something that cannot work
+PULLS = 12
 
 
 @dataclass(frozen=True)
 class Case:
-    """One fault. ``site`` is "line path command" in the script."""
+    """One fault, or none (kind ""). ``site`` is "line path command" in the script."""
 
     version: str
     scenario: Scenario
-    step: int
-    kind: str
-    site: str
+    step: int = -1
+    kind: str = ""
+    site: str = ""
 
 
 @dataclass
@@ -66,9 +56,9 @@ class Tally:
     def table(self) -> str:
         """One row per version and scenario, one column per kind of fault."""
         kinds = sorted({key[2] for key in self.tried})
-        rows = sorted({key[:2] for key in self.tried})
+        rows = list(dict.fromkeys(key[:2] for key in self.tried))
         lines = [
-            f"{'RouterOS':9}{'registry offers':24}"
+            f"{'RouterOS':9}{'row':24}"
             + "".join(f"{kind:>14}" for kind in kinds)
             + "   survived/tried"
         ]
@@ -81,8 +71,10 @@ class Tally:
 
 
 def prepare(version: str, scenario: Scenario, control: bool, rendered: bool = False) -> Bed:
-    """An installed router and a registry with something new."""
-    bed = beds.installed(version, rendered=version if rendered else None)
+    """An installed router with somebody to call, the row's trouble, and what the registry has."""
+    bed = beds.installed(
+        version, rendered=version if rendered else None, flash_mib=scenario.flash_mib
+    )
     if control:
         for item in bed.router.scripts.items.values():
             if item["name"] == NAME:
@@ -90,6 +82,10 @@ def prepare(version: str, scenario: Scenario, control: bool, rendered: bool = Fa
     if version == "7.19":
         # without /container/shell only another node can tell whether the tailnet is reached
         bed.setting("TsProbe", '"100.64.0.9"')
+    # with the permissions that a new script has: more than those of its caller
+    bed.setting("TsAlarmScript", '"tell"')
+    bed.router.scripts.add({"name": "tell", "source": TELL})
+    scenario.arrange(bed)
     bed.publish(scenario.image)
     bed.router.globals.pop("TsChecked", None)
     return bed
@@ -105,24 +101,37 @@ def trace(version: str, scenario: Scenario, control: bool = False) -> list[str]:
 
 
 def cases(
-    version: str, scenario: Scenario, kinds: Iterable[str], every: bool, control: bool = False
+    version: str, scenario: Scenario, kinds: Iterable[str], visits: str, control: bool = False
 ) -> Iterator[Case]:
-    """Faults at the first and last visit of each command site, or at every command that runs."""
+    """Faults at each command site: its first visit, first and last ("ends"), or "every" one."""
     sites = trace(version, scenario, control)
     last = {site: step for step, site in enumerate(sites)}
     first = {site: step for step, site in reversed(list(enumerate(sites)))}
     for step, site in enumerate(sites):
-        if every or step in (first[site], last[site]):
+        if visits == "every" or step == first[site] or (visits == "ends" and step == last[site]):
             for kind in kinds:
                 yield Case(version, scenario, step, kind, site)
 
 
+def play(found: Iterable[Case], control: bool = False, rendered: bool = False) -> Tally:
+    """All cases, on all cores."""
+    tally = Tally()
+    todo = list(found)
+    one = partial(run, control=control, rendered=rendered)
+    # forked: a test may have changed what the scripts are
+    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
+        for case, faults in zip(todo, pool.imap(one, todo, chunksize=8), strict=True):
+            tally.note(case, faults)
+    return tally
+
+
 def run(case: Case, control: bool = False, rendered: bool = False) -> list[str]:
     """Play one case; gives what was broken, [] if everything held."""
-    bed = prepare(case.version, case.scenario, control, rendered)
+    scenario = case.scenario
+    bed = prepare(case.version, scenario, control, rendered)
     router = bed.router
-    identity = bed.state()
-    before = router.storage.used("")
+    before = Before.of(bed)
+    quiet = scenario.gap or scenario.runs is None
     plan = router.faults = FaultPlan(case.step, case.kind)
     router.watched = NAME
     cut = False
@@ -137,46 +146,106 @@ def run(case: Case, control: bool = False, rendered: bool = False) -> list[str]:
     except PowerCut:
         cut = True
     broken = []
-    if not plan.struck:
+    if case.kind and not plan.struck:
         return ["the fault was never reached"]
-    if not bed.startable():
+    if not quiet and not bed.startable():
         broken.append("after the fault nothing runs and nothing can be started")
     if cut:
         router.power_cut()
-        if not bed.startable():
+        if not quiet and not bed.startable():
             broken.append("after the power cut nothing can be started")
     # the next run of the scheduler, and the time that it takes
     router.advance(beds.TICK + 600)
-    if not bed.running():
+    if not ours(bed) and not calls(bed):
+        # a call that fails is made again an hour later
+        router.advance(7200)
+        if not ours(bed) and not calls(bed):
+            broken.append("nothing runs for two hours, and nobody was called")
+    if not quiet and not ours(bed):
         broken.append("no healthy container after the next run")
+    if scenario.runs is None:
+        broken += hopeless(bed)
+        scenario.cure(bed)
+        router.advance(86400)
     # later runs come to an end of their own, and stay there
-    for _ in range(6):
+    for _ in range(24):
         router.advance(4000)
-        if not settled(bed, case.scenario, identity, before):
+        if not settled(bed, scenario, before):
             break
     router.advance(beds.TICK)
-    return broken + settled(bed, case.scenario, identity, before)
+    return broken + settled(bed, scenario, before)
 
 
-def settled(bed: Bed, scenario: Scenario, identity: str, before: int) -> list[str]:
-    """What is not as it should be once everything has come to rest."""
-    wanted = scenario.image if scenario.wanted else beds.OLD
+def ours(bed: Bed) -> list[Image]:
+    """The images of ours that run."""
+    return [image for image in bed.running() if image.name != STRANGER]
+
+
+def hopeless(bed: Bed) -> list[str]:
+    """What is wrong with a day in which nothing can run."""
+    start = len(bed.router.containers.history)
+    bed.router.advance(86400)
+    history = bed.router.containers.history[start:]
+    pulls = len([line for line in history if line.endswith("failed")])
     broken = []
-    running = bed.running()
+    if not calls(bed):
+        broken.append("nothing can run, and nobody was called")
+    if pulls > PULLS:
+        broken.append(f"{pulls} pulls in a day, for nothing")
+    if ours(bed):
+        broken.append("something runs that cannot")
+    return broken
+
+
+@dataclass(frozen=True)
+class Before:
+    """What must be the same afterwards: the node's identity, flash in use, what others have."""
+
+    identity: str
+    used: int
+    others: list[dict[str, str]]
+
+    @staticmethod
+    def of(bed: Bed) -> Before:
+        """Look at a router; images are counted as folders, by ``settled``."""
+        others = [
+            {name: to_str(value) for name, value in item.items()}
+            for item in bed.router.containers.items.values()
+            if item["name"] == STRANGER
+        ]
+        storage = bed.router.storage
+        files = sum(
+            int(to_str(item["size"]))
+            for item in storage.items.values()
+            if item["type"] != "container store"
+            and item["name"] != FILLER
+            and storage.slot(to_str(item["name"])) == ""
+        )
+        return Before(bed.state(), files, others)
+
+
+def settled(bed: Bed, scenario: Scenario, before: Before) -> list[str]:
+    """What is not as it should be once everything has come to rest."""
+    wanted = scenario.runs or scenario.image
+    broken = []
+    running = ours(bed)
     if running != [wanted]:
         broken.append(f"runs {[image.name for image in running]}, not {wanted.name}")
     if bed.record("digest") != wanted.digest:
         broken.append("the recorded digest is not that of the image that should run")
-    if bed.state() != identity:
-        broken.append(f"the node's state became {bed.state()!r}")
+    now = Before.of(bed)
+    if now.identity != before.identity:
+        broken.append(f"the node's state became {now.identity!r}")
     if len(bed.router.scheduler.items) != 1:
         broken.append(f"{len(bed.router.scheduler.items)} schedules")
-    if len(bed.trees()) != 1 or len(bed.router.containers.items) != 1:
-        broken.append(f"folders {bed.trees()}, {len(bed.router.containers.items)} containers")
-    used = bed.router.storage.used("") - wanted.size + beds.OLD.size
-    if used != before:
-        broken.append(f"flash in use went from {before} to {used} bytes")
-    starts = [item.get("start-on-boot") for item in bed.router.containers.items.values()]
+    rows = [item for item in bed.router.containers.items.values() if item["name"] != STRANGER]
+    if len(bed.trees()) != 1 + len(before.others) or len(rows) != 1:
+        broken.append(f"folders {bed.trees()}, {len(rows)} containers")
+    if now.used != before.used:
+        broken.append(f"flash in use went from {before.used} to {now.used} bytes")
+    if now.others != before.others or len(bed.running()) != len(running) + len(before.others):
+        broken.append("the container of somebody else is not as it was")
+    starts = [item.get("start-on-boot") for item in rows]
     if starts != [True]:
         broken.append(f"start-on-boot is {starts}")
     return broken

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -36,7 +37,7 @@ class Image:
     transfer: int = 4_000_000
     ram: int = 40 << 20
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The digest of its index; any stable function of what it is."""
         return "sha256:" + hashlib.sha256(repr(self).encode()).hexdigest()
