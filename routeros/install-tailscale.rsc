@@ -135,7 +135,7 @@
     :if ([ :typeof $Now ] = "time") do={ :set TsAlarmAt ($Now - 23h); } else={ :set TsAlarmAt; }
   }
 }
-:global TsRoot; :global TsMine; :global TsRun; :global TsStop; :global TsDrop; :global TsAlive;
+:global TsRoot; :global TsMine; :global TsRun; :global TsStop; :global TsDrop; :global TsLook;
 :global TsMounts; :global TsStrangers; :global TsTmp; :global TsUntil;
 
 # the text of a script: name, true if the one that is stored counts more than the file
@@ -302,36 +302,37 @@
       ({ "name"=$TsMagicDns; "type"="FWD"; "forward-to"="100.100.100.100"; \
       "match-subdomain"="true"; "disabled"="false" }) ("DNS name " . $TsMagicDns);
   }
+  :if ($TsMake) do={
+    # the node's identity lives outside the image, so that no update touches it
+    :local There false;
+    :foreach Key,Row in=[ $TsMounts ] do={
+      :if (($Row->"list") = "tailscale" && ($Row->"dst") = "/var/lib/tailscale") do={ :set There true; }
+    }
+    :local List "list";
+    :if (!$There) do={
+      :if ($Version < 72100) do={ :set List "name"; }
+      :set TsArg ({ "src"=$TsSource; "dst"="/var/lib/tailscale"; "comment"="mikrotik-tailscale" });
+      :set ($TsArg->$List) "tailscale";
+      $TsCode "/container/mounts/add";
+    }
+    :set List "list";
+    :if ($Version < 72000) do={ :set List "name"; }
+    :global TsCount;
+    :local Envs [ :parse (":global TsCount; :set TsCount [ :len [ /container/envs/find where " . \
+      $List . "=\"tailscale\" key=\"TS_LOG_VERBOSITY\" ] ]") ];
+    $Envs;
+    :if ($TsCount = 0) do={
+      :set TsArg ({ "key"="TS_LOG_VERBOSITY"; "value"="0"; "comment"="mikrotik-tailscale" });
+      :set ($TsArg->$List) "tailscale";
+      $TsCode "/container/envs/add";
+    }
+  }
+  # last: with the mounts there, it knows a node that runs on the same login
   # start date and time are said outright: 7.24.0 to 7.24.4 never run a schedule without them
   $TsEnsure "/system/scheduler" [ /system/scheduler/find where name="update-tailscale" ] \
     ({ "name"="update-tailscale"; "on-event"="update-tailscale"; "interval"="15m"; \
     "start-date"="2026-01-01"; "start-time"="00:07:00"; "disabled"="false"; \
     "policy"="ftp,read,write,policy,test" }) "schedule update-tailscale";
-  :if (!$TsMake) do={ :return ""; }
-
-  # the node's identity lives outside the image, so that no update touches it
-  :local There false;
-  :foreach Key,Row in=[ $TsMounts ] do={
-    :if (($Row->"list") = "tailscale" && ($Row->"dst") = "/var/lib/tailscale") do={ :set There true; }
-  }
-  :local List "list";
-  :if (!$There) do={
-    :if ($Version < 72100) do={ :set List "name"; }
-    :set TsArg ({ "src"=$TsSource; "dst"="/var/lib/tailscale"; "comment"="mikrotik-tailscale" });
-    :set ($TsArg->$List) "tailscale";
-    $TsCode "/container/mounts/add";
-  }
-  :set List "list";
-  :if ($Version < 72000) do={ :set List "name"; }
-  :global TsCount;
-  :local Envs [ :parse (":global TsCount; :set TsCount [ :len [ /container/envs/find where " . \
-    $List . "=\"tailscale\" key=\"TS_LOG_VERBOSITY\" ] ]") ];
-  $Envs;
-  :if ($TsCount = 0) do={
-    :set TsArg ({ "key"="TS_LOG_VERBOSITY"; "value"="0"; "comment"="mikrotik-tailscale" });
-    :set ($TsArg->$List) "tailscale";
-    $TsCode "/container/envs/add";
-  }
 }
 
 :onerror Err in={
@@ -443,24 +444,48 @@
 
   # the other one makes way before ours starts: two daemons on one state would spoil it
   :local Ran false;
-  :if ([ :len $Stranger ] > 0) do={
-    :set Ran (($Stranger->"state") != "stopped");
-    :local Id ($Stranger->"id");
-    :local Boot [ :parse ("/container/set " . $Id . " start-on-boot=no") ];
-    :if ([ $TsStop $Id ] = false) do={ :error "the other container does not stop"; }
-    $Boot;
-    :put ("the container " . ($Stranger->"name") . " is stopped; its login goes to the new one");
-  }
+  :local Wrong "";
   :set TsChecked;
   :set TsRetry;
-  /system/script/run update-tailscale;
-  :local Runs [ $TsAlive ];
+  :onerror Bad in={
+    :if ([ :len $Stranger ] > 0) do={
+      :set Ran (($Stranger->"state") != "stopped");
+      :local Id ($Stranger->"id");
+      :local Boot [ :parse ("/container/set " . $Id . " start-on-boot=no") ];
+      :if ([ $TsStop $Id ] = false) do={ :error "the other container does not stop"; }
+      $Boot;
+      :put ("the container " . ($Stranger->"name") . " is stopped; its login goes to the new one");
+    }
+    /system/script/run update-tailscale;
+    :if ([ :len $Stranger ] > 0) do={
+      # to run for a moment is not enough: what stood its trial is recorded
+      :set Wrong "it does not run as it must";
+      :local Found [ /system/script/find where name="tailscale-state" ];
+      :local Note "";
+      :if ([ :len $Found ] > 0) do={ :set Note [ /system/script/get ($Found->0) comment ]; }
+      :foreach Id in=[ $TsMine ] do={
+        :local Now [ $TsLook $Id ];
+        :if (($Now->"state") = "running" && [ :len ($Now->"digest") ] > 0 && \
+            ($Now->"digest") = [ $TsField $Note "digest" ]) do={
+          :set Wrong "";
+        }
+      }
+    }
+  } do={ :set Wrong $Bad; }
+  :if ([ :len $Stranger ] = 0 && [ :len $Wrong ] > 0) do={ :error $Wrong; }
   :if ([ :len $Stranger ] > 0) do={
-    :if ($Runs) do={ $TsDrop ($Stranger->"id"); } else={
-      :local Clear true;
-      :foreach Id in=[ $TsMine ] do={ :set Clear ($Clear && [ $TsStop $Id ]); }
-      :if ($Ran && $Clear) do={ $TsRun ($Stranger->"id"); }
-      :error "the new container does not run, the old one is back; see /log";
+    :if ([ :len $Wrong ] = 0) do={ $TsDrop ($Stranger->"id"); } else={
+      :local Back "and the old one was not running";
+      :if ($Ran) do={
+        :set Back "and the old one does not start";
+        :onerror Bad in={
+          # only one of them may run, whatever is asked first
+          :foreach Id in=[ $TsMine ] do={ $TsDrop $Id; }
+          :if ([ $TsRun ($Stranger->"id") ]) do={ :set Back "the old one is back"; }
+        } do={ :set Back ($Back . ": " . $Bad); }
+      }
+      $TsAlarm ("no take-over, the new container failed (" . $Wrong . "), " . $Back);
+      :error "nothing was taken over; see /log";
     }
   }
   :set TsAdopt;

@@ -134,7 +134,7 @@
 :global TsRecord; :global TsMine; :global TsLook; :global TsAlive; :global TsUntil; :global TsRun;
 :global TsDrop; :global TsPull; :global TsTry; :global TsLinked; :global TsHealth; :global TsFree;
 :global TsNeeded; :global TsHeal; :global TsOther; :global TsTidy; :global TsTrial; :global TsSave;
-:global TsRemote; :global TsGet; :global TsDigest;
+:global TsRemote; :global TsGet; :global TsDigest; :global TsMounts; :global TsStrangers;
 
 # ask a server: address, header fields, "url" or "parts", http-method, output -> the answer.
 # Others saw 7.21.2 refuse an address with "&": given in parts it is no address that is taken apart
@@ -359,6 +359,18 @@
 
   # 3. nothing on the router, or nothing that could run: a first install
   :if ([ :len $Active ] = 0) do={
+    # after a take-over that failed, or by hand: two daemons on one state would spoil it
+    :local Ours "";
+    :foreach Key,Row in=[ $TsMounts ] do={
+      :if (($Row->"list") = "tailscale" && ($Row->"dst") = "/var/lib/tailscale") do={
+        :set Ours ($Row->"src");
+      }
+    }
+    :foreach Key,Row in=[ $TsStrangers ] do={
+      :if (($Row->"src") = $Ours && ($Row->"state") != "stopped") do={
+        :error ("container " . ($Row->"name") . " runs on this login; the installer takes it over");
+      }
+    }
     :foreach Id in=$Others do={ $TsDrop $Id; }
     :local Id [ $TsPull "a" $Kind $Source $Want "yes" ];
     $TsRun $Id;

@@ -1,8 +1,8 @@
 """No fault at any command of an update leaves the router without its VPN, or its owner uncalled.
 
 The default run plants every kind of fault at the first and the last visit of every command site
-of an update, and at the first visit in the rows that begin with a trouble of their own; ``-m
-matrix`` plants them at every command that runs, in every row. Run with ``-s`` to see the tables.
+of an update; in the rows that begin with a trouble of their own, an error and the end of the power
+at the first visit. ``-m matrix`` plants every kind at every command that runs, in every row. Run with ``-s`` to see the tables.
 """
 
 from __future__ import annotations
@@ -26,13 +26,19 @@ TROUBLED = dict(
 )
 
 
-def play(version: str, rows: list[Scenario], visits: str, control: bool = False) -> Tally:
+def play(
+    version: str,
+    rows: list[Scenario],
+    visits: str,
+    control: bool = False,
+    kinds: tuple[str, ...] = KINDS,
+) -> Tally:
     """All cases of a version."""
     found = [
         case
         for row in rows
         if row.on(version)
-        for case in matrix.cases(version, row, KINDS, visits, control)
+        for case in matrix.cases(version, row, kinds, visits, control)
     ]
     tally = matrix.play(found, control)
     print(f"\n{tally.table()}")
@@ -48,9 +54,9 @@ def test_every_fault_is_survived(version: str) -> None:
 
 @pytest.mark.parametrize("row", TROUBLES, ids=lambda row: row.name)
 def test_every_fault_on_top_of_a_trouble_is_survived(row: Scenario) -> None:
-    tally = play(TROUBLED[row.name], [row], "first")
+    tally = play(TROUBLED[row.name], [row], "first", kinds=("fail", "cut"))
     assert tally.broken == []
-    assert sum(tally.tried.values()) > 80
+    assert sum(tally.tried.values()) > 40
 
 
 def test_the_scripts_rendered_for_one_version_survive_too() -> None:

@@ -5,15 +5,20 @@ The set-ups are those of public guides: names, folders and parameters as they gi
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from dataclasses import dataclass
 
 import pytest
 
 from tests.routeros import bed as beds
 from tests.routeros.bed import HOST, NEW, OLD, REPOSITORY, Bed
+from tests.routeros.lang.errors import RscError
 from tests.routeros.lang.values import to_str
-from tests.routeros.model import Image, versions
+from tests.routeros.model import KINDS, FaultPlan, Image, PowerCut, versions
+from tests.routeros.model.faults import Hang
 from tests.routeros.model.tables import Table
+from tests.routeros.scenarios import TELL
 
 LOGIN = "login of the node"
 
@@ -199,3 +204,152 @@ def test_a_node_stays_the_same_node(version: str, setup: Setup, state: str) -> N
     assert made.running() == [NEW], told(made)
     assert made.router.storage.read(f"{setup.state}/tailscaled.state") == LOGIN
     assert len(made.router.containers.items) == 1
+
+
+# -- a take-over that fails ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A take-over and the fault in it; step -1 for none."""
+
+    version: str
+    setup: Setup
+    step: int = -1
+    kind: str = ""
+    site: str = ""
+
+
+def asked(attempt: Attempt) -> tuple[Bed, FaultPlan]:
+    """A router whose owner has read what is there, and says that it may be taken over."""
+    made = made_before(attempt.version, attempt.setup, "running")
+    made.router.advance(3600)
+    made.router.upload(
+        "settings-tailscale.rsc",
+        beds.script("settings-tailscale").replace('TsAlarmScript ""', 'TsAlarmScript "tell"'),
+    )
+    made.router.scripts.add({"name": "tell", "source": TELL})
+    made.router.run(":global TsAdopt true")
+    plan = made.router.faults = FaultPlan(attempt.step, attempt.kind)
+    made.router.watched = "*"
+    return made, plan
+
+
+def attempts(version: str, setup: Setup, kinds: tuple[str, ...]) -> list[Attempt]:
+    """A fault at the first visit of each command, of the installer and of what it starts."""
+    made, plan = asked(Attempt(version, setup))
+    made.router.run("/import install-tailscale.rsc")
+    first = {site: step for step, site in reversed(list(enumerate(plan.trace)))}
+    return [
+        Attempt(version, setup, step, kind, site)
+        for site, step in first.items()
+        if "/import" not in site
+        for kind in kinds
+    ]
+
+
+def taken(attempt: Attempt) -> list[str]:
+    """What is wrong after a take-over with a fault in it."""
+    made, plan = asked(attempt)
+    router, wrong = made.router, []
+    cut = attempt.kind == "hang"
+    try:
+        router.run("/import install-tailscale.rsc")
+    except (PowerCut, Hang):
+        cut = True
+    except RscError as fault:
+        wrong = [] if "planted" in fault.message else [str(fault)]
+    router.faults = None
+    if attempt.kind and not plan.struck:
+        return ["the fault was never reached"]
+    said = made.router.log.lines("error")
+    finished = "installed. If the node is new" in " ".join(router.printed)
+    if not cut and not finished and not said:
+        wrong.append("it stopped and said nothing")
+    if cut:
+        router.power_cut()
+    router.advance(60)
+    if not cut and not made.running():
+        wrong.append("the old one is not back")
+    # the schedule, if there is one by now, and a day in which nobody looks
+    router.advance(86400)
+    if len(made.running()) != 1:
+        wrong.append(f"runs {[image.name for image in made.running()]} after a day")
+    # the owner tries again
+    router.run(":global TsAdopt true")
+    router.run("/import install-tailscale.rsc")
+    router.advance(3600)
+    if made.running() != [OLD] or len(router.containers.items) != 1:
+        wrong.append(
+            f"after another try runs {[image.name for image in made.running()]}: {told(made)}"
+        )
+    if router.storage.read(f"{attempt.setup.state}/tailscaled.state") != LOGIN:
+        wrong.append("it is another node")
+    return [f"{attempt.kind} at {attempt.site}: {'; '.join(wrong)}"] if wrong else []
+
+
+def broken(found: list[Attempt]) -> list[str]:
+    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
+        return [line for lines in pool.imap(taken, found, chunksize=8) for line in lines]
+
+
+FAILED = list(
+    zip(SETUPS[:4], ("7.24", "7.21", "7.19", "7.23.2"), ("fail", "cut", "fail", "cut"), strict=True)
+)
+
+
+@pytest.mark.parametrize(("setup", "version", "kind"), FAILED, ids=NAMES[:4])
+def test_a_take_over_that_fails_leaves_one_node_running(
+    setup: Setup, version: str, kind: str
+) -> None:
+    """A fault, or the end of the power, at each command: one node runs, and the next try works."""
+    found = attempts(version, setup, (kind,))
+    assert len(found) > 60
+    assert broken(found) == []
+
+
+def test_a_take_over_by_an_image_that_does_not_run_is_undone_and_told() -> None:
+    for image in (Image("v1", "dead"), Image("v1", "crash"), Image("v1", "deaf")):
+        made, _ = asked(Attempt("7.24", SETUPS[1]))
+        made.publish(image)
+        made.router.faults = None
+        made.router.run("/import install-tailscale.rsc")
+        made.router.advance(3 * 86400)
+        assert [image.name for image in made.running()] == ["theirs"], told(made)
+        assert made.router.storage.read("tailscale/tailscaled.state") == LOGIN
+        assert any("no take-over" in line for line in made.router.log.lines("warning"))
+
+
+@pytest.mark.parametrize(
+    ("where", "old", "new"),
+    [
+        ("install", ':if ([ $TsRun ($Stranger->"id") ]) do={', ":if (true) do={"),
+        ("install", "  } do={ :set Wrong $Bad; }", "  } do={ :error $Bad; }"),
+        ("update", '($Row->"src") = $Ours && ', "false && "),
+    ],
+)
+def test_a_take_over_without_a_way_back_is_seen(
+    where: str, old: str, new: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = beds.script
+    assert old in plain(f"{where}-tailscale")
+    monkeypatch.setattr(
+        beds,
+        "script",
+        lambda name, version=None: (
+            plain(name, version).replace(old, new)
+            if name.startswith(where)
+            else plain(name, version)
+        ),
+    )
+    found = attempts("7.24", SETUPS[1], ("fail",))
+    assert any(map(taken, reversed(found)))
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("version", versions())
+@pytest.mark.parametrize("setup", SETUPS[:4], ids=NAMES[:4])
+def test_every_take_over_that_fails(setup: Setup, version: str) -> None:
+    found = attempts(version, setup, KINDS)
+    print(f"\n{version:9}{setup.image:40}{len(found)} faults")
+    assert broken(found) == []
