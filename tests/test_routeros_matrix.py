@@ -2,7 +2,8 @@
 
 The default run plants every kind of fault at the first and the last visit of every command site
 of an update; in the rows that begin with a trouble of their own, an error and the end of the power
-at the first visit. ``-m matrix`` plants every kind at every command that runs, in every row. Run with ``-s`` to see the tables.
+at the first visit. ``-m matrix`` plants every kind at every command that runs, in every row. Run
+with ``-s`` to see the tables.
 """
 
 from __future__ import annotations
