@@ -21,11 +21,12 @@ from typing import Any
 
 import pytest
 from fakes import images
-from fakes.images import RELEASE as RELEASED
 
 from build.config import devices, targets
+from build.config.pins import pin
 from build.core import paths
 from build.core.errors import UserError
+from build.core.version import first_of
 from build.gates import size
 from build.image import dist, products
 from build.release import handover
@@ -41,6 +42,7 @@ from tests.test_routeros_trees import Texts, findings
 from tests.test_routeros_usage import TEXT
 
 RELEASES = trees.data()[0]
+RELEASED = first_of(pin("tailscale").version)
 FILES = "https://forge.example/me/it/releases/download/v1.102.5-mt.1"
 IMAGE = f"{HOST}/{REPOSITORY}"
 SCRIPTS = {name: beds.script(name) for name in render.SCRIPTS}
