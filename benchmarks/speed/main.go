@@ -205,8 +205,9 @@ type device struct {
 	packet []byte
 }
 
-func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
-	sizes[0] = copy(bufs[0][offset:], d.packet)
+func (d *device) Read(slab []byte, packets []tun.ReadPacket) (int, error) {
+	const offset = tun.ReadPacketSpacing
+	packets[0] = tun.ReadPacket{Offset: offset, Size: copy(slab[offset:], d.packet)}
 	return 1, nil
 }
 
@@ -236,11 +237,11 @@ func wrapperWrite() func() {
 
 func wrapperRead() func() {
 	w := wrapper(ip4(ipproto.UDP, "1.2.3.4", "8.0.1.1", 22, 999))
-	bufs, sizes := [][]byte{make([]byte, 2048)}, make([]int, 1)
+	slab, packets := make([]byte, 2048), make([]tun.ReadPacket, 1)
 	return func() {
-		n, err := w.Read(bufs, sizes, 16)
-		if err == io.EOF || n != 1 || sizes[0] != 60 {
-			log.Fatal(n, err, sizes[0])
+		n, err := w.Read(slab, packets)
+		if err == io.EOF || n != 1 || packets[0].Size != 60 {
+			log.Fatal(n, err, packets[0])
 		}
 	}
 }
@@ -251,16 +252,13 @@ func gsoSplit() func() {
 	in := append(ip4(ipproto.TCP, "1.2.3.4", "8.0.1.1", 22, 999)[:40], data(mss*parts)...)
 	binary.BigEndian.PutUint16(in[2:], uint16(len(in)))
 	in[33] = 0x10 // ACK
-	bufs, sizes := make([][]byte, parts), make([]int, parts)
-	for i := range bufs {
-		bufs[i] = make([]byte, 2048)
-	}
+	slab, packets := make([]byte, parts*2048), make([]tun.ReadPacket, parts)
 	options := tun.GSOOptions{GSOType: tun.GSOTCPv4, HdrLen: 40, CsumStart: 20, CsumOffset: 16, GSOSize: mss, NeedsCsum: true}
 	return func() {
-		n, err := tun.GSOSplit(in, options, bufs, sizes, 16)
+		n, err := tun.GSOSplit(in, options, slab, packets, tun.ReadPacketSpacing)
 		if n != parts || err != nil {
 			log.Fatal(n, err)
 		}
-		sum += uint64(sizes[parts-1])
+		sum += uint64(packets[parts-1].Size)
 	}
 }
