@@ -201,6 +201,29 @@ def test_machines_run_at_once_and_the_first_failure_ends_the_others(
     assert sorted(ended) == ["arm64", "armv5"]
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["whole", "one platform"])
+def test_images_of_a_layout_are_not_built(monkeypatch: pytest.MonkeyPatch, alone: bool) -> None:
+    """The peers' neither, if it is there: a build would put another release into dist/."""
+    seen: dict[str, Any] = {}
+
+    def verify(one: Any, image: Any, peers: Any, *_: object) -> Record:
+        seen[one.name] = image, peers
+        return Record(one.name, "", "", "machine", 0, 1, {}, ())
+
+    monkeypatch.setattr(runs.tools, "require", lambda: None)
+    monkeypatch.setattr(runs.runtime, "require_machine", lambda *_, **__: None)
+    monkeypatch.setattr(runs.bundle, "holds", lambda *_: not alone)
+    monkeypatch.setattr(runs.bundle, "read", lambda _, one: f"read {one.name}")
+    monkeypatch.setattr(runs, "images", lambda some, _: {o.name: f"built {o.name}" for o in some})
+    monkeypatch.setattr(runs, "program", lambda *_: Path("mt-lab"))
+    monkeypatch.setattr(runs, "boot_of", lambda *_: None)
+    monkeypatch.setattr(runs.runtime, "verify", verify)
+    chosen = [target("arm64"), target("armv5")]
+    runs.run(chosen, ["join"], Path("layout"), machine=True)
+    peers = "built amd64" if alone else "read amd64"
+    assert seen == {one.name: (f"read {one.name}", peers) for one in chosen}
+
+
 @pytest.mark.parametrize("how", ["status 132", "status 1", "out of memory"])
 def test_the_wrong_image_has_to_die_of_a_missing_instruction(
     monkeypatch: pytest.MonkeyPatch, how: str

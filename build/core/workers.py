@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from build.core import command
 
 UNKEYED = "it decides when a stage runs, not what it makes"
+Result = TypeVar("Result")
 
 
 def all_done(futures: Collection[Future[Any]]) -> None:
@@ -23,9 +24,9 @@ def all_done(futures: Collection[Future[Any]]) -> None:
 
 
 @contextmanager
-def workers(*names: str) -> Iterator[list[ThreadPoolExecutor]]:
-    """Yield one single-thread executor per name; a failure ends what runs in all of them."""
-    made = [ThreadPoolExecutor(1, name) for name in names]
+def workers(*names: str, threads: int = 1) -> Iterator[list[ThreadPoolExecutor]]:
+    """Yield one executor of so many threads per name; a failure ends what runs in all of them."""
+    made = [ThreadPoolExecutor(threads, name) for name in names]
     try:
         yield made
     except BaseException:
@@ -37,3 +38,11 @@ def workers(*names: str) -> Iterator[list[ThreadPoolExecutor]]:
         for worker in made:
             worker.shutdown(wait=True)
         command.resume()
+
+
+def side_by_side(jobs: Sequence[Callable[[], Result]], at_once: int) -> list[Result]:
+    """Do jobs, `at_once` of them at a time, and return their results in the order of the jobs."""
+    with workers("job", threads=at_once) as (pool,):
+        futures = [pool.submit(job) for job in jobs]
+        all_done(futures)
+        return [future.result() for future in futures]

@@ -60,24 +60,37 @@ class Bundle:
             (folder / path).write_bytes(content)
 
 
+def _blob(layout: Path, name: str) -> bytes:
+    content = (layout / "blobs" / "sha256" / name.removeprefix("sha256:")).read_bytes()
+    if f"sha256:{digest.of_bytes(content)}" != name:
+        raise UserError(f"{layout}: blob {name} is damaged", cure="build the image again")
+    return content
+
+
+def _manifests(layout: Path, target: Target) -> list[str]:
+    """Return the digests of a platform's manifests in an OCI layout."""
+    (outer,) = json.loads((layout / "index.json").read_bytes())["manifests"]
+    index = json.loads(_blob(layout, outer["digest"]))
+    wanted = oci.platform(target)
+    return [row["digest"] for row in index["manifests"] if row["platform"] == wanted]
+
+
+def holds(layout: Path, target: Target) -> bool:
+    """Whether an OCI layout has an image for a platform. Raises UserError if it is damaged."""
+    try:
+        return bool(_manifests(layout, target))
+    except (OSError, ValueError, KeyError):
+        return False
+
+
 def read(layout: Path, target: Target) -> Bundle:
     """Return a platform's image from an OCI layout. Raises UserError if it is not whole."""
-
-    def blob(name: str) -> bytes:
-        content = (layout / "blobs" / "sha256" / name.removeprefix("sha256:")).read_bytes()
-        if f"sha256:{digest.of_bytes(content)}" != name:
-            raise UserError(f"{layout}: blob {name} is damaged", cure="build the image again")
-        return content
-
     try:
-        (outer,) = json.loads((layout / "index.json").read_bytes())["manifests"]
-        index = json.loads(blob(outer["digest"]))
-        wanted = oci.platform(target)
-        (found,) = [row["digest"] for row in index["manifests"] if row["platform"] == wanted]
-        manifest = json.loads(blob(found))
+        (found,) = _manifests(layout, target)
+        manifest = json.loads(_blob(layout, found))
         (layer,) = manifest["layers"]
-        config = json.loads(blob(manifest["config"]["digest"]))
-        tar = gzip.decompress(blob(layer["digest"]))
+        config = json.loads(_blob(layout, manifest["config"]["digest"]))
+        tar = gzip.decompress(_blob(layout, layer["digest"]))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{layout} holds no image for {target.name}",

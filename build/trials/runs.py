@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from build.config.targets import Target, target
 from build.core import cache, digest, log
 from build.core.errors import BuildFailed, GateFailed, UserError
 from build.core.paths import dist_dir
-from build.core.workers import all_done, workers
+from build.core.workers import side_by_side
 from build.gates import figures, records, runtime
 from build.gates.records import Record, Verdict, wanted_for
 from build.gates.runtime import NegativeRun
@@ -29,7 +29,7 @@ from build.pipeline import order, variants
 
 BINARY = "usr/local/bin/tailscale.combined"
 AT_ONCE = 3
-"""Router-like machines that run side by side: each takes two thirds of a core."""
+"""Router-like machines that run side by side: one alone waits a good part of the time."""
 PEERS = "amd64"
 """Platform of the peers: what the laboratory's machine runs itself."""
 
@@ -70,44 +70,38 @@ def run(
     """Run the gate for these platforms and return their records.
 
     `layout` is an OCI layout to take the images from instead of building them. With `machine` each
-    runs in a router-like machine, all of them at once: one takes two thirds of a core. The record
-    of a run of all canaries is kept in dist/.
+    runs in a router-like machine, side by side. The record of a run of all canaries is kept in
+    dist/.
     """
     tools.require()
     runtime.require_machine(chosen, machine=machine)
     wanted = {one.name: one for one in [*chosen, target(PEERS)]}
+    found = {}
     if layout:
-        found = {one.name: bundle.read(layout, one) for one in chosen}
-        if PEERS not in found:
-            found |= images([wanted[PEERS]], offline)
-    else:
-        found = images(list(wanted.values()), offline)
+        # The peers' image too where it is there: what is verified must not make dist/ another one.
+        from_it = [*chosen, *([target(PEERS)] if bundle.holds(layout, target(PEERS)) else [])]
+        found = {one.name: bundle.read(layout, one) for one in from_it}
+    if built := [one for name, one in wanted.items() if name not in found]:
+        found |= images(built, offline)
     mt_lab = program(offline)
     boots = {one.name: boot_of(one, offline) for one in chosen} if machine else {}
 
     def verified(one: Target) -> Record:
-        boot = boots.get(one.name)
-        record = runtime.verify(one, found[one.name], found[PEERS], mt_lab, names, boot)
+        given = found[one.name], found[PEERS], mt_lab, names, boots.get(one.name)
+        record = runtime.verify(one, *given)
         if not names:
             records.write(record)
         return record
 
-    if not machine:
-        return [verified(one) for one in chosen]
     # What waits for a machine waits by its clock, which counts instructions: no crowd delays it.
-    with workers(*(one.name for one in chosen)) as threads:
-        futures = [
-            thread.submit(verified, one) for thread, one in zip(threads, chosen, strict=True)
-        ]
-        all_done(futures)
-        return [future.result() for future in futures]
+    return side_by_side([partial(verified, one) for one in chosen], AT_ONCE if machine else 1)
 
 
-def check(records: Sequence[Record], *, whole: bool) -> None:
+def check(found: Sequence[Record], *, whole: bool) -> None:
     """Raise GateFailed naming every canary that did not pass; `whole` wants all to have run."""
-    wrong = [f"{r.target}: {v.name}" for r in records for v in r.canaries if not v.ok]
+    wrong = [f"{r.target}: {v.name}" for r in found for v in r.canaries if not v.ok]
     if not wrong and whole:
-        wrong = [f"{r.target}: a canary was not run" for r in records if not r.ok]
+        wrong = [f"{r.target}: a canary was not run" for r in found if not r.ok]
     if wrong:
         raise GateFailed(
             "the runtime gate is not passed",
@@ -171,11 +165,9 @@ def negatives(
         name = (negative.image or negative.platform) if machine else PEERS
         broken = _broken(found[name], negative, target(name))
         booted = {"boot": boot_of(target(negative.platform), offline)} if machine else {}
-        jobs.append((negative, broken, found[PEERS], mt_lab, tunnel, booted))
-    with workers(*(f"negative {number}" for number in range(AT_ONCE if machine else 1))) as threads:
-        futures = [t.submit(_run_negative, *job) for t, job in zip(itertools.cycle(threads), jobs)]
-        all_done(futures)
-        return [future.result() for future in futures]
+        given = negative, broken, found[PEERS], mt_lab, tunnel, booted
+        jobs.append(partial(_run_negative, *given))
+    return side_by_side(jobs, AT_ONCE if machine else 1)
 
 
 def _run_negative(
