@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from benchmarks import speed  # noqa: E402
 from build.config.targets import Target, target  # noqa: E402
 from build.core import errors, log  # noqa: E402
 from build.image import rootfs  # noqa: E402
-from build.lab.anchor import children  # noqa: E402
+from build.lab.anchor import children, wait_for  # noqa: E402
 from build.lab.container import SCRIPT  # noqa: E402
 from build.pipeline import order  # noqa: E402
 from build.trials import runs  # noqa: E402
@@ -46,20 +46,14 @@ SIDES = ("upx", "lzma")
 COMMAND = "/usr/local/bin/tailscale"
 ENTRYPOINT = ("/usr/local/bin/entrypoint.sh", "--tun=userspace-networking")
 PATH = "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATIENCE = 30
+"""Seconds that a step may take."""
 IDLE = 20
 """Seconds from the first answer to the look at the idle daemon."""
 KEPT = 100
 """The descriptor that the stub keeps (build/native/stub/stub.c)."""
 LOGGED_OUT = "Logged out."
 Figures = dict[str, float]
-
-
-def _until(what: str, test: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not test():
-        if time.monotonic() > end:
-            raise errors.BuildFailed(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.05)
 
 
 class Daemon:
@@ -91,9 +85,9 @@ def booted(root: Path, folder: Path) -> Iterator[Daemon]:
     with (folder / "log").open("w") as out:
         process = subprocess.Popen([*argv, *ENTRYPOINT], stdout=out, stderr=out)
     try:
-        _until("the container starts", lambda: children(process.pid))
+        wait_for(lambda: children(process.pid), PATIENCE, "start of the container")
         daemon = Daemon(children(process.pid)[0], root)
-        _until("the daemon answers", lambda: LOGGED_OUT in daemon.status())
+        wait_for(lambda: LOGGED_OUT in daemon.status(), PATIENCE, "answer of the daemon")
         yield daemon
     finally:
         process.kill()
@@ -124,10 +118,10 @@ def added(daemon: Daemon) -> tuple[int, int]:
     try:
         before = proportional(daemon.pid)
         process = subprocess.Popen(daemon.enter(COMMAND, "status"), stdout=subprocess.DEVNULL)
-        _until("the command starts", lambda: children(process.pid))
+        wait_for(lambda: children(process.pid), PATIENCE, "start of the command")
         (pid,) = children(process.pid)
-        _until("it is the command", lambda: b"status" in _text(pid, "cmdline"))
-        _until("the command waits", lambda: _connected(pid))
+        wait_for(lambda: b"status" in _text(pid, "cmdline"), PATIENCE, "exec of the command")
+        wait_for(lambda: _connected(pid), PATIENCE, "question of the command")
         time.sleep(1)
         both = proportional(daemon.pid) + proportional(pid)
         match = re.search(rb"VmRSS:\s+(\d+)", _text(pid, "status"))

@@ -5,13 +5,12 @@ The set-ups are those of public guides: names, folders and parameters as they gi
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from dataclasses import dataclass
 
 import pytest
 
 from tests.routeros import bed as beds
+from tests.routeros import matrix
 from tests.routeros.bed import HOST, NEW, OLD, REPOSITORY, Bed
 from tests.routeros.lang.errors import RscError
 from tests.routeros.lang.values import to_str
@@ -289,8 +288,7 @@ def taken(attempt: Attempt) -> list[str]:
 
 
 def broken(found: list[Attempt]) -> list[str]:
-    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
-        return [line for lines in pool.imap(taken, found, chunksize=8) for line in lines]
+    return [line for lines in matrix.on_all_cores(taken, found) for line in lines]
 
 
 FAILED = list(

@@ -78,8 +78,8 @@ def _costs(image: products.Image) -> list[str]:
         "minutes during an update.",
         f"The tar has {image.archive.stat().st_size:,} B.",
     ]
-    found = records.read(image.target.name)
-    if found and found.image == image.descriptor["digest"]:
+    found = records.read(image.target.name, image=image.descriptor["digest"])
+    if found:
         peak = int(found.figures["VmHWM_kB"])
         how = "under emulation" if found.tunnel == "user" else "on this platform"
         lines.append(f"RAM: {peak:,} kB at most in the runtime gate, {how}.")

@@ -106,21 +106,25 @@ def write(record: Record) -> Path:
     return dist_record.keep(path_of(record.target, record.kind).name, text)
 
 
-def read(target: str, kind: str = RUNTIME) -> Record | None:
-    """Return a platform's record of a kind, None if there is none that can be read."""
+def read(target: str, kind: str = RUNTIME, image: str = "") -> Record | None:
+    """Return a platform's record of a kind, None if there is none that can be read.
+
+    With `image` one that speaks of another image digest is none.
+    """
     try:
         table = json.loads(path_of(target, kind).read_text())
         table.pop("ok")
         table["canaries"] = tuple(Verdict(**row) for row in table["canaries"])
-        return Record(**table)
+        found = Record(**table)
+        return found if image in ("", found.image) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def read_all(target: str, image: str) -> list[Record]:
     """Return the records of a platform that speak of an image digest, of each kind."""
-    found = [read(target, kind) for kind in (RUNTIME, MACHINE)]
-    return [record for record in found if record and record.image == image]
+    found = [read(target, kind, image) for kind in (RUNTIME, MACHINE)]
+    return [record for record in found if record]
 
 
 def require(target: str, image: str) -> list[Record]:

@@ -62,6 +62,12 @@ def release_of(client: Client, index: Manifest) -> Release | None:
         return None
 
 
+def standing(client: Client, tag: str) -> tuple[str, Release | None]:
+    """Return the digest that a tag has ("" for none), and which release of ours that is."""
+    index = client.manifest(tag)
+    return (index.digest, release_of(client, index)) if index else ("", None)
+
+
 def read_back(client: Client, reference: str, wanted: str) -> set[Release | None]:
     """Read an index by tag or digest and everything it names; returns what its images say they are.
 

@@ -71,11 +71,10 @@ def forward(client: Client, tag: str = "") -> list[Move]:
     """
     given = tag
     if not given:
-        index = client.manifest(NEXT)
-        ahead = published.release_of(client, index) if index else None
+        there, ahead = published.standing(client, NEXT)
         if ahead is None:
             raise UserError(
-                f"{client.place.text}:{NEXT} is {'no release of ours' if index else 'not there'}",
+                f"{client.place.text}:{NEXT} is {'no release of ours' if there else 'not there'}",
                 why="it is what is promoted",
                 cure="invoke publish, or --to with a release",
             )
@@ -145,9 +144,7 @@ def _whole(client: Client, tag: str) -> tuple[Release, Manifest]:
 
 
 def _move(client: Client, channel: str, release: Release, index: Manifest) -> Move:
-    before = client.manifest(channel)
-    is_at = published.release_of(client, before) if before else None
-    return Move(channel, release, index, before.digest if before else "", is_at)
+    return Move(channel, release, index, *published.standing(client, channel))
 
 
 def apply(client: Client, wanted: Sequence[Move]) -> None:

@@ -216,11 +216,9 @@ def plan(
 
 
 def _channel(client: Client, name: str, release: Release, stable: bool) -> Channel:
-    before = client.manifest(name)
-    is_at = published.release_of(client, before) if before else None
+    before, is_at = published.standing(client, name)
     newer = is_at is None or is_at <= release
-    follows = stable if name == STABLE else newer
-    return Channel(name, follows, before.digest if before else "", is_at)
+    return Channel(name, stable if name == STABLE else newer, before, is_at)
 
 
 def _is_there(client: Client, part: Part) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tests.routeros import bed as beds
 from tests.routeros.bed import Bed
@@ -18,6 +19,7 @@ from tests.routeros.scenarios import FILLER, STRANGER, TELL, TROUBLES, Scenario,
 
 CONTROL = Path(__file__).parent / "control" / "remove-then-pull.rsc"
 NAME = "update-tailscale"
+Some, Answer = TypeVar("Some"), TypeVar("Answer")
 # a day of tries for something that cannot work
 PULLS = 12
 
@@ -113,15 +115,20 @@ def cases(
                 yield Case(version, scenario, step, kind, site)
 
 
+def on_all_cores(play_one: Callable[[Some], Answer], todo: list[Some]) -> Iterator[Answer]:
+    """What a function gives for each, in order."""
+    # forked: a test may have changed what the scripts are
+    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
+        yield from pool.imap(play_one, todo, chunksize=8)
+
+
 def play(found: Iterable[Case], control: bool = False, rendered: bool = False) -> Tally:
     """All cases, on all cores."""
     tally = Tally()
     todo = list(found)
     one = partial(run, control=control, rendered=rendered)
-    # forked: a test may have changed what the scripts are
-    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
-        for case, faults in zip(todo, pool.imap(one, todo, chunksize=8), strict=True):
-            tally.note(case, faults)
+    for case, faults in zip(todo, on_all_cores(one, todo), strict=True):
+        tally.note(case, faults)
     return tally
 
 
