@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from build.lab.canary import canary
+from build.lab.container import Container
 from build.lab.world import World, demand
 
 OUT_BY_TUNNEL = 77
@@ -106,15 +107,22 @@ def lan_inside_route(world: World) -> str:
     world.set_(world.node, "--accept-routes")
     world.set_(world.exit, f"--advertise-routes={around},{inside}")
 
-    def way(address: str) -> str:
-        return world.node.run("ip", "route", "get", address).output
+    def way(address: str, of: Container) -> str:
+        return of.run("ip", "route", "get", address).output
+
+    def taken() -> bool:
+        # By the client too: a change that reaches it in between would be measured with.
+        return all("tailscale0" in way("192.168.1.1", one) for one in (world.node, world.client))
 
     try:
-        world.wait(lambda: "tailscale0" in way("192.168.1.1"), 20, "the node takes no peer's route")
+        world.wait(taken, 20, "node and client take no peer's route")
         _lan_both_ways(world, "while a peer announces networks around it")
         gateway = home.gateway[0]
         demand(world.node.run("ping", "-c", "1", gateway).ok, f"the router {gateway} is lost")
-        demand("tailscale0" in way("192.168.88.200"), "a peer's part of the LAN's network is lost")
+        demand(
+            "tailscale0" in way("192.168.88.200", world.node),
+            "a peer's part of the LAN's network is lost",
+        )
     finally:
         world.exit.cli("set", "--advertise-routes=")
         world.node.cli("set", "--accept-routes=false")
