@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from test_ci_files import ACTIONS, SESSION, lines, load
 from test_development import PASSWORD, TAILSCALE, Clone, blocks, clone, git
 
 import noxfile
+from build.config import tools
+from build.core import errors
 
 assert clone  # the fixture
 
@@ -115,6 +118,7 @@ ELSEWHERE = {
     "invoke rollback --to v1.102.5-mt.1": RELEASED,
     "invoke site --files https://forge.example/…": "tests/test_site.py",
     "invoke release --push": RELEASED,
+    "invoke verify --arch amd64": "nox -s prove",
     "invoke comment --post": "nox -s comment",
     "invoke owed": "nox -s owed",
     "invoke attach": "nox -s attach",
@@ -133,7 +137,8 @@ def unfounded(command: str, where: str) -> str:
     program, *words = command.split()
     name = words[1] if program == "nox" else words[0]
     option = next((word for word in words[2 if program == "nox" else 1 :] if len(word) > 2), "")
-    option = "" if option in ("--", "--to", "--host") else option
+    # A session without --arch does it for each platform.
+    option = "" if option in ("--", "--to", "--host", "--arch") else option
     if where.startswith("nox -s "):
         session = where.removeprefix("nox -s ")
         source = inspect.getsource(getattr(noxfile, session).func)
@@ -225,7 +230,6 @@ HERE = [
         before="git -c user.name=x -c user.email=x@localhost commit -q --allow-empty -m more "
         "&& git push -q origin HEAD:main",
     ),
-    Run("invoke verify --arch amd64", "amd64"),
     Run("invoke bump --anchors"),
     Run("invoke bump cmake 4.1.3", "4.1.3"),
     Run("invoke build --arch arm64 --compress none", "-arm64.tar", before="git checkout -q ."),
@@ -279,6 +283,12 @@ def ready(clone: Clone) -> None:
     clone.env.pop("VIRTUAL_ENV", None)
 
 
+def wanted(row: Run, clone: Clone) -> int:
+    """Return the exit code to expect: of a disk that is nearly full `invoke doctor` says so."""
+    full = shutil.disk_usage(clone.env["MT_CACHE"]).free < tools.FREE_BYTES
+    return errors.UserError.exit_code if full and row.command == "invoke doctor" else row.code
+
+
 @pytest.mark.rehearsal
 def test_each_command_as_written(clone: Clone, capsys: pytest.CaptureFixture[str]) -> None:
     ready(clone)
@@ -302,6 +312,6 @@ def test_each_command_as_written(clone: Clone, capsys: pytest.CaptureFixture[str
         with capsys.disabled():
             print(f"{done.returncode} {row.command}", flush=True)
         said = done.stdout + done.stderr
-        if done.returncode != row.code or row.says not in said or "Traceback" in said:
-            faults.append(f"{row.command}: {done.returncode}, {said[-1500:]}")
+        if done.returncode != wanted(row, clone) or row.says not in said or "Traceback" in said:
+            faults.append(f"{row.command}: {done.returncode}, {said[:1500]} … {said[-1500:]}")
     assert faults == []
