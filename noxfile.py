@@ -79,7 +79,7 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The quick tests: no root, no network, nothing compiled. More words go to pytest."""
     prepare(session)
-    session.run("pytest", *session.posargs, external=INSIDE)
+    session.run("pytest", "-n", "auto", *session.posargs, external=INSIDE)
 
 
 @nox.session

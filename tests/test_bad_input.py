@@ -26,6 +26,8 @@ FINE = {
     ("figures", "layout", 1): "an empty cache, offline",
     ("figures", "record", 1): "an empty cache, offline",
     ("verify", "layout", 1): "an empty cache, offline",
+    ("promote", "soak", 1): "the default: no soak, and no registry",
+    ("promote", "to", 1): "the default: what :next is, and no registry",
     ("router", "image", 0): "the default",
     ("router", "version", 0): "the default",
     ("release-plan", "remote", 0): "the default: no remote is asked",

@@ -170,6 +170,11 @@ RSA = rsa.generate_private_key(65537, 2048)
 LOCKED, _ = signature.make_pair(PASSWORD)
 
 
+def nameless(value: object) -> str:
+    """Keys are others in each process, and workers must give a test the same name."""
+    return "key" if isinstance(value, bytes) else str(value)
+
+
 @pytest.mark.parametrize(
     ("pem", "password", "says"),
     [
@@ -184,6 +189,7 @@ LOCKED, _ = signature.make_pair(PASSWORD)
         (PRIVATE[:100], "", "not in PEM form"),
         (b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\nabc\n", "x", "cosign's own form"),
     ],
+    ids=nameless,
 )
 def test_a_key_that_will_not_do(pem: bytes, password: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
@@ -199,7 +205,7 @@ def test_a_password_that_is_not_needed() -> None:
     assert signature.private_key(LOCKED, PASSWORD)
 
 
-@pytest.mark.parametrize("pem", [b"", b"garbage", PRIVATE])
+@pytest.mark.parametrize("pem", [b"", b"garbage", PRIVATE], ids=nameless)
 def test_a_public_key_that_is_none(pem: bytes) -> None:
     with pytest.raises(UserError, match="public key cannot be read"):
         signature.public_key(pem)
