@@ -150,7 +150,7 @@ def test_a_task_that_raises_is_found(room: Path) -> None:
         (["--help", "nope"], "No idea what 'nope' is!"),
         (["figures", "--rounds", "0"], "--rounds '0' is not a whole number in range"),
         (["comment", "--pull", "x"], "--pull 'x' is not a whole number in range"),
-        (["build", "--arch", "arm64", "--compress", "zstd"], "one of: upx, lzma, none"),
+        (["build", "--arch", "arm64", "--compress", "zstd"], "one of: lzma, upx, none"),
         (["features", "--cost", "--only", "nonsense"], "--only 'nonsense' is not known"),
         (["evidence", "--write", "/tmp/x"], "is not the name of a job"),
         (["release", "--push", "--remote=--upload-pack=x"], "is not a remote of this checkout"),

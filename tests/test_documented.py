@@ -233,7 +233,7 @@ HERE = [
     Run("invoke bump --anchors"),
     Run("invoke bump cmake 4.1.3", "4.1.3"),
     Run("invoke build --arch arm64 --compress none", "-arm64.tar", before="git checkout -q ."),
-    Run("invoke build --arch arm64 --compress lzma", "-arm64.tar"),
+    Run("invoke build --arch arm64 --compress upx", "-arm64.tar"),
     Run("invoke cache --list", "golang"),
     Run("invoke cache --prune", "stay", env={"MT_CACHE": "CACHE"}),
     Run("invoke clean", "deleted"),

@@ -68,9 +68,9 @@ def closure(stages: Iterable[str]) -> set[str]:
     """These stages and all whose inputs are their output."""
     found = set(stages)
     for target in TARGETS:
-        if found & {f"golang {target}", "upx tools"}:
+        if found & {f"golang {target}", f"stub {target}", "xz tools"}:
             found.add(f"compress-tailscale.combined {target}")
-        if found & {f"busybox {target}", "upx tools"}:
+        if found & {f"busybox {target}", f"stub {target}", "xz tools"}:
             found.add(f"compress-busybox {target}")
         if found & {f"{pack} {target}" for pack in PACK}:
             found |= {f"image {target}", "buildx all"}
@@ -270,7 +270,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         lambda c: c.sha256("busybox"),
         {"source busybox"} | each("busybox", "sbom"),
     ),
-    "the pin of UPX": (lambda c: c.sha256("upx"), {"source upx", "upx tools"} | each("sbom")),
+    "the pin of UPX": (lambda c: c.sha256("upx"), {"source upx", "upx tools"}),
     "the pin of xz": (lambda c: c.sha256("xz"), {"source xz", "xz tools"}),
     "the pin of cmake": (lambda c: c.sha256("cmake"), {"source cmake"} | HOST),
     "the pin of zig": (

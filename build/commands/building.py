@@ -20,7 +20,7 @@ from build.gates import size
 from build.golang import tailscale
 from build.image import products
 from build.image import record as dist_record
-from build.native.compress import METHODS
+from build.native.compress import DEFAULT, METHODS
 from build.pipeline import order, variants
 from build.views import plots, report
 
@@ -69,7 +69,7 @@ def _build(
             print(f"{paths.dist_dir().name}/{name}  {what}")
         ran = f"{len(result.ran)} stages ran" if result.ran else "nothing to do"
         print(f"{ran}, {result.seconds:.1f} s")
-    if compress == "upx":
+    if compress == DEFAULT:
         # The budgets are those of what is published; who asks for other trades sees the table.
         size.require(result.measures)
 
@@ -87,7 +87,7 @@ def _show_costs(target: targets.Target, only: list[str], json: bool) -> None:
 
 BUILD_HELP = {
     "release": "full tag to stamp, such as v1.102.5-mt.1, or HEAD for the commit's (default: mt.0)",
-    "compress": "upx, lzma (own packer: less flash) or none (least RAM, quicker start)",
+    "compress": "lzma (own packer: least flash), upx, or none (least RAM, quicker start)",
     "offline": "use only what is in the cache or in $MT_SOURCES",
     "why": "say for each stage which of its inputs changed",
     **COMMON,
@@ -96,7 +96,7 @@ BUILD_HELP = {
 
 @task(help={"arch": ARCH_HELP, **BUILD_HELP}, iterable=["arch"])
 @command
-def build(c, arch, release="", compress="upx", offline=False, why=False, json=False, debug=False):
+def build(c, arch, release="", compress=DEFAULT, offline=False, why=False, json=False, debug=False):
     """Build the image of one platform (or several) into dist/."""
     if not arch:
         raise errors.UserError(
@@ -114,7 +114,7 @@ def build_all(
     c,
     assembler="oci",
     release="",
-    compress="upx",
+    compress=DEFAULT,
     offline=False,
     why=False,
     json=False,

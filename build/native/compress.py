@@ -15,20 +15,22 @@ from build.core.paths import work_dir
 from build.native import packer
 
 METHODS: dict[str, tuple[str, ...]] = {
-    "upx": ("--lzma", "--best"),
     "lzma": (
         "--format=raw",
         "--suffix=.lzma",
         "--keep",
         "--lzma1=dict=16MiB,lc={},lp={},pb={},mode=normal,nice=273,mf=bt4,depth=1000",
     ),
+    "upx": ("--lzma", "--best"),
     "none": (),
 }
-"""Ways to compress, with the options of UPX, or of xz for our own packer.
+"""Ways to compress, with the options of xz for our own packer (`lzma`), or of UPX.
 
 `lzma` takes the least flash, and memory where the same program runs twice; `none` the least RAM
 and start time.
 """
+DEFAULT = next(iter(METHODS))
+"""What is published, and what the budgets are for."""
 
 Tools = Mapping[str, Artifact]
 

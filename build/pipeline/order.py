@@ -21,6 +21,7 @@ from build.gates import audit, size
 from build.golang import linker, modules, tailscale
 from build.golang.gotool import Go
 from build.image import buildx, dist, engine, oci, rootfs
+from build.native.compress import DEFAULT
 from build.pipeline import binaries
 from build.sbom import document
 from build.sources import obtain
@@ -39,7 +40,7 @@ class Request:
 
     targets: Sequence[Target]
     release: Release
-    compress: str = "upx"
+    compress: str = DEFAULT
     offline: bool = False
     whole: bool = False
     check_size: bool = True

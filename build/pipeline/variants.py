@@ -15,11 +15,16 @@ from build.native import compress, packers
 from build.pipeline import order
 
 
-def build(target: Target, recipe: tailscale.Recipe) -> tuple[Artifact, Artifact]:
-    """Return a platform's binary by another recipe than ours: (as linked, compressed by UPX).
+def build(
+    target: Target, recipe: tailscale.Recipe, method: str = ""
+) -> tuple[Artifact, Artifact]:
+    """Return a platform's binary by another recipe than ours: (as linked, compressed).
 
-    For comparisons: it goes into no image. Raises what the stages raise.
+    `method` is a way to compress; upstream's recipe is compressed by UPX as upstream does it, all
+    others like the images, unless it is given. For comparisons: it goes into no image. Raises what
+    the stages raise.
     """
+    method = method or ("upx" if recipe is tailscale.UPSTREAM else compress.DEFAULT)
     tools.require()
     go = order.go_command()
     made = tailscale.build(go, target, order.release_of(), recipe, order.lean_linker(go))
@@ -27,8 +32,8 @@ def build(target: Target, recipe: tailscale.Recipe) -> tuple[Artifact, Artifact]
     packed = compress.compress(
         raw,
         tailscale.label_of(target, recipe),
-        "upx",
-        lambda: packers.tools("upx", target, go.trees),
+        method,
+        lambda: packers.tools(method, target, go.trees),
     )
     return raw, packed.artifact("tailscale.combined")
 

@@ -63,7 +63,8 @@ def build(go: Go, subject: Subject) -> cache.Entry:
     Its facts list each component with version, purl and licence, and the image's `licence`.
     Raises BuildFailed if a licence is not known, or the SBOM does not match its schema.
     """
-    found_in = [pin(name) for name in ("tailscale", "go", "zig", "busybox", "upx")]
+    decompressor = ["upx"] if subject.packed == "upx" else []
+    found_in = [pin(name) for name in ("tailscale", "go", "zig", "busybox", *decompressor)]
     inputs = {
         "name": "sbom",
         "target": subject.target.name,

@@ -1,6 +1,6 @@
 """docs/SOURCES.md: the corresponding source of what is in the images, out of the pins.
 
-busybox and UPX's decompressor are under the GNU GPL, whose section 3 asks whoever distributes a
+busybox is under the GNU GPL, and so is UPX's decompressor, whose section 3 asks whoever distributes a
 program to say where its complete source is, build scripts included.
 """
 
@@ -40,9 +40,9 @@ _MADE_BY = {
     "busybox": "configured by `busybox-applets.config`, compiled by "
     "`build/native/busybox.py` with zig (`build/native/crosscc.py`); it has musl in it, "
     "from zig's package",
-    "upx": "only its decompressor is in the images, in each binary; compiled by "
-    "`build/native/compress.py` with cmake and zig, unmodified, as its LICENSE demands for what it "
-    "compresses",
+    "upx": "only in images of `--compress upx` (releases before 1.104.5-mt.1), and there only its "
+    "decompressor, in each binary; compiled by `build/native/upx.py` with cmake and zig, "
+    "unmodified, as its LICENSE demands for what it compresses",
 }
 
 

@@ -75,7 +75,7 @@ def keys(folder: Path, worst: bool) -> dict[str, str]:
     modules.source(go)
     servers.build(go)
     for target in every.values():
-        packers.tools("lzma", target, go.trees)
+        packers.tools("upx", target, go.trees)
     for name in boot.MODELS:
         boot.build(servers.build_guest(go, every[name]), every[name])
     for wanted in pins().values():
