@@ -243,7 +243,7 @@ def _wait_for_daemon(container: Container) -> None:
     def ready() -> bool:
         return container.listening() or container.service_ended()
 
-    wait_for(ready, 30, f"the daemon of {container.name}")
+    wait_for(ready, 30 * container.patience, f"the daemon of {container.name}")
 
 
 def populate(world: World) -> None:
