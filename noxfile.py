@@ -86,7 +86,9 @@ def tests(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """The tests that build and run real things, through the cache."""
     prepare(session)
-    session.run("pytest", "-m", "slow and not root", *session.posargs, external=INSIDE)
+    session.run(
+        "pytest", "-n", "auto", "-m", "slow and not root", *session.posargs, external=INSIDE
+    )
 
 
 @nox.session
