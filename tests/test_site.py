@@ -336,6 +336,32 @@ def cases() -> Iterator[paste.Choices]:
     yield from SPREAD
 
 
+def classes() -> Iterator[paste.Choices]:
+    """One for each set of words that parts of a block can ask for: all blocks there are in kind."""
+    for inline, tar, disk, ipv6, magicdns, subnet, shell in itertools.product((0, 1), repeat=7):
+        for role in ({}, {"exit": True}, {"uses": "100.64.0.9"}):
+            yield replace(
+                PLAIN,
+                device="hap-ac2" if disk else "rb5009",
+                version="7.24" if shell else "7.19",
+                lan="192.168.88.0/24, fd88::/64" if ipv6 else "192.168.88.0/24",
+                inline=bool(inline),
+                tar=bool(tar),
+                disk="usb1" if disk else "",
+                ipv6=bool(ipv6),
+                magicdns="tail1234.ts.net" if magicdns else "",
+                subnet=bool(subnet),
+                **role,
+            )
+
+
+def test_no_class_is_left_out() -> None:
+    asked = {word.lstrip("!") for words, _ in RELEASE.parts for word in words.split()}
+    found = [paste.words_of(one) for one in classes()]
+    assert set().union(*found) >= asked
+    assert len({frozenset(words) for words in found}) == len(found) == 384
+
+
 NODE = """
 const { answer } = require(process.argv[1]);
 const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
@@ -360,7 +386,7 @@ def in_javascript(given: list[paste.Choices]) -> list[dict[str, Any]]:
 
 @pytest.mark.skipif(not shutil.which("node"), reason="no node; nox -s site asks a browser")
 def test_the_pages_script_gives_what_python_gives() -> None:
-    given = [*cases()]
+    given = [*classes(), *cases()]
     told = in_javascript(given)
     wanted = [paste.answer(one, DEVICES[one.device], RELEASE) for one in given]
     for one, mine, theirs in zip(given, wanted, told, strict=True):

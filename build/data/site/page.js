@@ -154,14 +154,16 @@ function start() {
   };
   form.addEventListener("input", show);
   form.addEventListener("submit", (event) => event.preventDefault());
-  at("copy").addEventListener("click", () => {
+  at("copy").addEventListener("click", async () => {
     at("block").select();
-    // where a page from a file may not use the clipboard, what is selected is copied the old way
-    const said = () => { at("copied").textContent = "copied"; };
-    if (navigator.clipboard) navigator.clipboard.writeText(at("block").value).then(said, () => document.execCommand("copy") && said());
-    else if (document.execCommand("copy")) said();
+    // a browser may have no clipboard for a page from a file, or refuse it: then the old way
+    let done = true;
+    try { await navigator.clipboard.writeText(at("block").value); } catch { done = document.execCommand("copy"); }
+    at("copied").textContent = done ? "copied" : "not allowed here; the block is selected: press Ctrl+C";
+    if (!done) at("block").focus();
   });
   form.hidden = false;
+  at("copying").hidden = false;
   show();
 }
 
