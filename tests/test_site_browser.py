@@ -122,7 +122,7 @@ CHOOSE = """(choices) => {
     const texts = (id) => [...at(id).children].map((one) => one.textContent);
     return {
       faults: texts("faults"), block: at("block").value, notes: texts("notes"),
-      undo: at("undo").textContent,
+      undo: at("undo").textContent, renewal: at("renewal").value,
       shown: [!at("impossible").hidden, !at("result").hidden],
     };
   });
@@ -320,7 +320,7 @@ def test_the_button_copies(how: str, opened: Open) -> None:
 
 
 def test_a_button_that_copies_nothing_is_seen(opened: Open) -> None:
-    seen = opened(made_page().replace('writeText(at("block").value)', "writeText('')"))
+    seen = opened(made_page().replace("writeText(text.value)", "writeText('')"))
     seen.page.evaluate("navigator.clipboard.writeText('before')")
     seen.page.click("#copy")
     assert pasted(seen) != seen.block()
