@@ -23,6 +23,8 @@ CI_FILES = {
     "github-workflows": ".github/workflows/*.yaml",
     "renovate": "renovate.json",
 }
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+"""Programs of the one browser that can be driven; Debian's is called by the first name."""
 ARCHITECTURES = tuple(nox.project.load_toml(ROOT / "build" / "data" / "targets.toml"))
 
 nox.options.sessions = ["lint", "tests"]
@@ -35,6 +37,12 @@ def prepare(session: nox.Session) -> None:
     """Install the locked packages, unless the session runs where they are already."""
     if not INSIDE:
         session.install("--require-hashes", "--only-binary=:all:", "-r", "requirements.txt")
+
+
+def beside(session: nox.Session, folder: str) -> None:
+    """Install into the session's own environment what only it needs, by the folder's lock."""
+    locks = ("-r", "requirements.txt", "-r", f"{folder}/requirements.txt")
+    session.install("--require-hashes", "--only-binary=:all:", *locks)
 
 
 def invoke(session: nox.Session, *words: str) -> None:
@@ -138,6 +146,15 @@ def matrix(session: nox.Session) -> None:
     """Faults at every command of the router's scripts, on every version of RouterOS; the table."""
     prepare(session)
     session.run("pytest", "-m", "matrix", "-s", *session.posargs, external=INSIDE)
+
+
+@nox.session(venv_backend="venv")
+def site(session: nox.Session) -> None:
+    """The page of `invoke site` in this machine's Chromium; pictures go to dist/site-shots/."""
+    if not any(map(shutil.which, BROWSERS)):
+        session.error("these tests did not run: no Chromium is here; Debian: apt install chromium")
+    beside(session, "tests/browser")
+    session.run("pytest", "-m", "browser", *session.posargs)
 
 
 @nox.session
@@ -318,8 +335,13 @@ def costs(session: nox.Session) -> None:
 
 @nox.session(venv_backend="venv")
 def lock(session: nox.Session) -> None:
-    """Renew requirements.txt from pyproject.toml."""
+    """Renew requirements.txt from pyproject.toml, and the locks of single sessions in tests/."""
     session.install("--require-hashes", "--only-binary=:all:", "-r", ".ci/uv.txt")
     words = "uv pip compile --quiet --universal --python-version 3.11 --generate-hashes"
-    words += " --no-header --no-emit-index-url pyproject.toml -o requirements.txt"
-    session.run(*words.split(), *session.posargs)
+    words += " --no-header --no-emit-index-url"
+    session.run(*words.split(), "pyproject.toml", "-o", "requirements.txt", *session.posargs)
+    # Installed together with the first, so that both agree on what both have.
+    for wanted in sorted(ROOT.glob("tests/*/requirements.in")):
+        file = wanted.relative_to(ROOT)
+        output = ("-c", "requirements.txt", "-o", str(file.with_suffix(".txt")))
+        session.run(*words.split(), str(file), *output, *session.posargs)

@@ -16,7 +16,10 @@
 :global TsConnected; :global TsLinked; :global TsHealth; :global TsFree; :global TsChoose;
 :global TsHeal; :global TsOther; :global TsTidy; :global TsTrial; :global TsSave; :global TsTry;
 :global TsPlain; :global TsStrangers; :global TsMounts; :global TsTmp; :global TsNeeded;
-:global TsSet; :global TsStay;
+:global TsSet; :global TsStay; :global TsLibrary;
+
+# who loads this asks whether it is of the same release
+:set TsLibrary "v1.104.5-mt.1";
 
 # a path or value as plain text: no slash before it, commas between the parts of a list
 :set TsPlain do={

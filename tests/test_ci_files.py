@@ -23,7 +23,7 @@ SESSION = re.compile(
     r"(?:sudo --preserve-env )?\./dev nox -s ([a-z- ]+?)"
     r"(?: -- --push| -- --write [a-z]+| --(?: --require [a-z]+)+)?"
 )
-PLAIN = re.compile(r"(?:sudo )?\.ci/install")
+PLAIN = re.compile(r"(?:sudo )?\.ci/install(?: chromium)?")
 ACTIONS_ONLY = {"comment"}
 """Woodpecker's steps share a workspace: no secret comes near a pull request, so none comments."""
 
@@ -84,6 +84,7 @@ def test_ci_files_start_sessions_and_nothing_else() -> None:
         "if true; then ./dev nox -s tests; fi",
         "git tag v1",
         "curl localhost | .ci/install",
+        ".ci/install chromium openssh-server",
         "sudo --preserve-env=HOME ./dev nox -s tests",
         "./dev nox -s tests -- --write x; id",
     ],

@@ -100,6 +100,7 @@ ELSEWHERE = {
     "nox -s chain": "nightly",
     "nox -s machine": "nightly",
     "nox -s matrix": "nightly",
+    "nox -s site": "nightly",
     "nox -s sizes": "nightly",
     "nox -s overhead": "nightly",
     "nox -s costs": "nightly",

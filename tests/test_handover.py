@@ -19,6 +19,7 @@ from build.core.errors import GateFailed, UserError
 from build.core.version import parse_release
 from build.image import record
 from build.release import evidence, handover
+from build.router import bootstrap
 
 TAG = "v1.102.5-mt.3"
 COMMIT = "c" * 40
@@ -237,8 +238,10 @@ def test_the_scripts_follow_the_published_image(places: Path) -> None:
     files = handover.scripts(TAG, "registry.example/team/tailscale")
     assert [path.name for path in files] == [
         f"{name}-tailscale.rsc"
-        for name in ("install", "library", "settings", "status", "uninstall", "update")
-    ]
+        for name in "bootstrap install library settings status uninstall update".split()
+    ], "the bootstrap goes up first: `missing` does not ask for it"
+    for path in files[1:]:
+        assert bootstrap.digest(path.read_text()) in files[0].read_text()
     settings = next(path for path in files if path.name.startswith("settings")).read_text()
     assert "registry.example/team/tailscale" in settings
     assert "OWNER" not in settings

@@ -26,6 +26,9 @@ CONFIG = json.loads((ROOT / "renovate.json").read_text())
 CI = [*(ROOT / ".woodpecker").glob("*.yaml"), *(ROOT / ".github" / "workflows").glob("*.yaml")]
 BOTS = [path for path in CI if path.stem == "renovate"]
 
+LOCKS = ("requirements.txt", *(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/*/req*.txt")))
+"""What `nox -s lock` makes."""
+
 Found = dict[str, list[tuple[str, str]]]
 """What Renovate found: {manager: [(name, current value)]}."""
 
@@ -61,6 +64,13 @@ def test_the_bot_may_run_the_commands_and_no_others() -> None:
     assert [c for c in wanted if not any(re.search(p, c) for p in patterns)] == []
     for command in ("./dev invoke bump upx 4.2.4; id", "./dev invoke bump $(id) 1", "id", ""):
         assert not any(re.search(pattern, command) for pattern in patterns)
+
+
+def test_the_bot_has_every_lock_made_anew() -> None:
+    (rule,) = [r for r in CONFIG["packageRules"] if "pip_requirements" in str(r)]
+    task = rule["postUpgradeTasks"]
+    assert task["commands"][0] == f"git checkout HEAD -- {' '.join(LOCKS)}"
+    assert task["fileFilters"] == [*LOCKS]
 
 
 def test_the_bot_is_the_renovate_of_these_tests() -> None:
@@ -224,7 +234,8 @@ def test_renovate_finds_every_pin_image_and_package(renovate: Path, clone: Path)
     assert wanted <= {*found["woodpecker"], *found["github-actions"]}
     actions = set(re.findall(r"uses: (\S+)@\w+ # (\S+)", "".join(p.read_text() for p in CI)))
     assert actions <= set(found["github-actions"])
-    lock = re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements.txt").read_text(), re.M)
+    texts = "".join((ROOT / name).read_text() for name in LOCKS)
+    lock = re.findall(r"^([\w.-]+)==([^\s;]+)", texts, re.M)
     assert set(lock) == set(found["pip_requirements"])
     ours = json.loads((TOOLS / "package.json").read_text())["dependencies"]
     assert set(found["npm"]) == set(ours.items())

@@ -14,6 +14,7 @@ import pytest
 from build.router import render as renderer
 from tests.routeros import bed as beds
 from tests.routeros.bed import NEW, OLD, Bed
+from tests.routeros.forge import Forge, offered
 from tests.routeros.lang import parse
 from tests.routeros.lang.values import to_str
 from tests.routeros.model import facts
@@ -58,6 +59,13 @@ def prepare(needs: str) -> Bed:
     if needs in ("empty", "bare", "locked"):
         made = beds.empty()
         made.router.modes = dict.fromkeys(made.router.modes, needs != "locked")
+        return made
+    if needs == "forge":
+        made = beds.empty()
+        scripts = {name: beds.script(name) for name in renderer.SCRIPTS}
+        for name in scripts:
+            made.router.storage.drop(f"{name}.rsc")
+        made.router.fetch.transport = Forge(made.registry, offered(scripts, OLD.name))
         return made
     made = beds.installed()
     if needs == "pinned":

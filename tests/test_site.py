@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,27 +30,27 @@ from build.core.version import first_of
 from build.gates import size
 from build.image import dist, products
 from build.release import handover
-from build.router import paste, render
+from build.router import parts, paste, render
 from build.views import site
 from tests.routeros import bed as beds
 from tests.routeros import trees
 from tests.routeros.bed import HOST, NEW, OLD, REPOSITORY, Bed
+from tests.routeros.forge import FILES, Forge, offered
 from tests.routeros.lang.errors import RuntimeFault
 from tests.routeros.lang.values import to_str
-from tests.routeros.model.registry import Answer
 from tests.test_routeros_trees import Texts, findings
 from tests.test_routeros_usage import TEXT
 
 RELEASES = trees.data()[0]
 RELEASED = first_of(pin("tailscale").version)
-FILES = "https://forge.example/me/it/releases/download/v1.102.5-mt.1"
 IMAGE = f"{HOST}/{REPOSITORY}"
 SCRIPTS = {name: beds.script(name) for name in render.SCRIPTS}
+TAG = "v1.102.5-mt.1"
 TARS = {
     name: (f"mikrotik-tailscale-v1.102.5-mt.1-{name}.tar", f"sha256:{number:064x}")
     for number, name in enumerate(targets.targets(), 1)
 }
-RELEASE = paste.Release("v1.102.5-mt.1", SCRIPTS, TARS, beds.TEMPLATES / paste.TEMPLATE)
+RELEASE = paste.Release(TAG, SCRIPTS, TARS, beds.TEMPLATES)
 DEVICES = devices.devices()
 PLAIN = paste.Choices("rb5009", lan="192.168.88.0/24", subnet=True, image=IMAGE, files=FILES)
 
@@ -75,23 +75,6 @@ def block(choices: paste.Choices) -> str:
     return str(told["block"])
 
 
-class Forge:
-    """The files of the release, beside the registry."""
-
-    def __init__(self, registry: Any) -> None:
-        self.registry = registry
-        self.files = {f"{FILES}/{name}.rsc": text for name, text in SCRIPTS.items()}
-
-    def request(self, method: str, url: str, headers: Mapping[str, str], check: bool) -> Answer:
-        if url.startswith(f"https://{HOST}/"):
-            found: Answer = self.registry.answer(method, url, headers)
-            return found
-        if url not in self.files:
-            raise RuntimeFault("failure: resolving error")
-        assert check, "certificates are checked"
-        return Answer(200, {}, self.files[url])
-
-
 def router(version: str, choices: paste.Choices) -> tuple[Bed, Forge]:
     """A router without any script of ours; a disk and the tar where the choices want them."""
     small = DEVICES[choices.device].small
@@ -105,7 +88,7 @@ def router(version: str, choices: paste.Choices) -> tuple[Bed, Forge]:
         name = f"{choices.disk}/{name}" if choices.disk else name
         made.router.upload(name, "tar")
         made.router.containers.files[name] = OLD
-    forge = Forge(made.registry)
+    forge = Forge(made.registry, offered(SCRIPTS, TAG))
     made.router.fetch.transport = forge
     return made, forge
 
@@ -178,7 +161,7 @@ def leftovers(made: Bed) -> dict[str, int]:
 def test_a_wrong_script_stops_everything() -> None:
     made, forge = router("7.24", PLAIN)
     forge.files[f"{FILES}/update-tailscale.rsc"] += "# one byte more\n"
-    with pytest.raises(RuntimeFault, match="not the one of this release; nothing was changed"):
+    with pytest.raises(RuntimeFault, match="or not whole; nothing was changed"):
         made.router.run(block(PLAIN))
     assert [*made.router.scripts.items.values()] == []
     assert made.running() == []
@@ -230,8 +213,8 @@ def test_a_new_release_is_pasted_over_the_old_one() -> None:
     made.router.run(block(PLAIN))
     newer = {name: text + "# newer\n" for name, text in SCRIPTS.items()}
     newer["settings-tailscale"] = SCRIPTS["settings-tailscale"]
-    forge.files = {f"{FILES}/{name}.rsc": text for name, text in newer.items()}
-    release = paste.Release("v1.102.5-mt.2", newer, TARS, beds.TEMPLATES / paste.TEMPLATE)
+    forge.offer(offered(newer, "v1.102.5-mt.2"))
+    release = paste.Release("v1.102.5-mt.2", newer, TARS, beds.TEMPLATES)
     made.router.run(paste.answer(PLAIN, DEVICES["rb5009"], release)["block"])
     found = {to_str(i["name"]): to_str(i["source"]) for i in made.router.scripts.items.values()}
     assert all(found[name] == text for name, text in newer.items() if "settings" not in name)
@@ -336,6 +319,32 @@ def cases() -> Iterator[paste.Choices]:
     yield from SPREAD
 
 
+def classes() -> Iterator[paste.Choices]:
+    """One for each set of words that parts of a block can ask for: all blocks there are in kind."""
+    for inline, tar, disk, ipv6, magicdns, subnet, shell in itertools.product((0, 1), repeat=7):
+        for role in ({}, {"exit": True}, {"uses": "100.64.0.9"}):
+            yield replace(
+                PLAIN,
+                device="hap-ac2" if disk else "rb5009",
+                version="7.24" if shell else "7.19",
+                lan="192.168.88.0/24, fd88::/64" if ipv6 else "192.168.88.0/24",
+                inline=bool(inline),
+                tar=bool(tar),
+                disk="usb1" if disk else "",
+                ipv6=bool(ipv6),
+                magicdns="tail1234.ts.net" if magicdns else "",
+                subnet=bool(subnet),
+                **role,
+            )
+
+
+def test_no_class_is_left_out() -> None:
+    asked = {word.lstrip("!") for words, _ in RELEASE.parts for word in words.split()}
+    found = [paste.words_of(one) for one in classes()]
+    assert set().union(*found) >= asked
+    assert len({frozenset(words) for words in found}) == len(found) == 384
+
+
 NODE = """
 const { answer } = require(process.argv[1]);
 const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
@@ -360,7 +369,7 @@ def in_javascript(given: list[paste.Choices]) -> list[dict[str, Any]]:
 
 @pytest.mark.skipif(not shutil.which("node"), reason="no node; nox -s site asks a browser")
 def test_the_pages_script_gives_what_python_gives() -> None:
-    given = [*cases()]
+    given = [*classes(), *cases()]
     told = in_javascript(given)
     wanted = [paste.answer(one, DEVICES[one.device], RELEASE) for one in given]
     for one, mine, theirs in zip(given, wanted, told, strict=True):
@@ -403,7 +412,7 @@ def test_a_page_that_knows_no_registry_shows_a_block_all_the_same() -> None:
 
 def test_nothing_in_the_data_ends_the_script_that_holds_it() -> None:
     scripts = SCRIPTS | {"status-tailscale": SCRIPTS["status-tailscale"] + "# </script><b>\n"}
-    release = paste.Release("v1", scripts, TARS, beds.TEMPLATES / paste.TEMPLATE)
+    release = paste.Release("v1", scripts, TARS, beds.TEMPLATES)
     costs: dict[str, list[str]] = {name: [] for name in targets.targets()}
     text = site.page(release, DEVICES, costs, site.default(IMAGE, FILES))
     held = re.search(r'id="data">(.*?)</script>', text, re.DOTALL)
@@ -430,13 +439,13 @@ def test_the_guides_devices_are_in_the_table() -> None:
 def test_a_setting_that_is_gone_is_missed() -> None:
     text = SCRIPTS["settings-tailscale"].replace(":global TsMagicDns", ":global TsNames")
     with pytest.raises(UserError, match="sets TsMagicDns"):
-        paste.Release("v1", SCRIPTS | {"settings-tailscale": text}, TARS, RELEASE.template)
+        paste.Release("v1", SCRIPTS | {"settings-tailscale": text}, TARS, RELEASE.folder)
 
 
 def test_a_template_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "paste.rsc").write_text("#@ unless x\n")
     with pytest.raises(UserError, match=r"paste\.rsc:1"):
-        paste.Release("v1", SCRIPTS, TARS, tmp_path / "paste.rsc")
+        list(parts.read(tmp_path / "paste.rsc", {}))
 
 
 def invoke(*words: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from build.gates import records
 from build.image import dist, products, record
 from build.registry.repository import parse_repository
 from build.release import handover
-from build.router import paste
+from build.router import paste, render
 from build.views import report
 from build.views import site as view
 
@@ -49,9 +49,10 @@ def site(c, release="", files="", json=False, debug=False):
     scripts = {
         name.removesuffix(".rsc"): text
         for name, text in handover.texts(named.tag, repository).items()
+        if name.removesuffix(".rsc") in render.SCRIPTS
     }
     templates = paths.ROOT / "routeros" / "templates"
-    made = paste.Release(named.tag, scripts, tars, templates / paste.TEMPLATE)
+    made = paste.Release(named.tag, scripts, tars, templates)
     costs = {one.target.name: _costs(one) for one in images}
     known = devices.devices()
     text = view.page(made, known, costs, view.default(image, files))

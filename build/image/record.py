@@ -34,6 +34,7 @@ _PRODUCT = re.compile(
 )
 _REPORT = re.compile(
     r"(runtime|machine)-[a-z0-9_]+\.json|figures\.(json|html)|report\.md|site/[a-z]+\.html"
+    r"|site-shots/[a-z0-9-]+\.png"
 )
 
 _OUTER = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
@@ -162,7 +163,7 @@ def require_writable(dist: Path | None = None) -> None:
             raise OSError(wrong, os.strerror(wrong), str(place))
 
 
-def keep(name: str, text: str) -> Path:
+def keep(name: str, content: str | bytes) -> Path:
     """Write a report into dist/ under a name that `clean` then knows as ours; returns its path."""
     dist = dist_dir()
     assert _REPORT.fullmatch(name), name
@@ -174,7 +175,7 @@ def keep(name: str, text: str) -> Path:
                 mark.write(f"{name}\n")
         place.parent.mkdir(exist_ok=True)
         fresh = place.with_name(f".{place.name}.{os.getpid()}")
-        fresh.write_text(text)
+        fresh.write_bytes(content.encode() if isinstance(content, str) else content)
         fresh.replace(place)
     return place
 

@@ -20,7 +20,7 @@ from build.core.version import Release
 from build.gates import records
 from build.image import dist, record
 from build.registry.repository import parse_repository
-from build.router import render
+from build.router import bootstrap, render
 from build.sources import archives
 
 REPORT = "report.md"
@@ -100,6 +100,7 @@ def missing(tag: str, image: str, files: Collection[str]) -> list[str]:
     `files` are the names that the forge's release of the tag has.
     """
     lacking = [] if image else [f"the image {tag}"]
+    # Not the bootstrap: releases before it have none, and it goes up before the others.
     wanted = [dist.SUMS, dist.SIGNATURE, *(f"{name}.rsc" for name in render.SCRIPTS)]
     return lacking + [name for name in wanted if name not in files]
 
@@ -136,7 +137,10 @@ def texts(tag: str, repository: str) -> dict[str, str]:
     values = render.Values(release=tag)
     if repository:
         values = replace(values, image=parse_repository(repository).text)
-    return render.render_all(ROOT / "routeros" / "templates", None, values)
+    folder = ROOT / "routeros" / "templates"
+    made = {name: render.render(name, folder, None, values) for name in render.SCRIPTS}
+    made[bootstrap.NAME] = bootstrap.text(made, folder, tag)
+    return {f"{name}.rsc": text for name, text in made.items()}
 
 
 def scripts(tag: str, repository: str) -> list[Path]:

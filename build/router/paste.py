@@ -1,28 +1,27 @@
 """One block to paste into a router's terminal, made of the choices that somebody has.
 
-The template ``routeros/templates/paste.rsc`` becomes parts: lines with the words that must be
-chosen for them. The parts are data. What picks and fills them is here, and once more in the page
-that `invoke site` makes (build/data/site/page.js); tests compare the two.
-
-The digests that the router checks are SHA-512: of the digests ``:convert`` knows that and MD5, and
-no SHA-256 (manual, scripting).
+The template ``routeros/templates/paste.rsc`` becomes parts (build/router/parts.py). What chooses
+them is here, and once more in the page that `invoke site` makes (build/data/site/page.js); tests
+compare the two.
 """
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from build.config.devices import Device
 from build.core.errors import UserError
-from build.router.render import LOOKING, MINIMUM, NEWEST, POLICIES, parse_version
+from build.router import bootstrap
+from build.router import parts as templates
+from build.router.parts import Part, assembled
+from build.router.render import MINIMUM, NEWEST, parse_version
 
-TEMPLATE = "paste.rsc"
+TEMPLATE, RENEWAL = "paste.rsc", "renew.rsc"
 PLACEHOLDER = "OWNER"
 SETTINGS = "settings-tailscale"
 SHELL = (7, 20, 0)
@@ -68,9 +67,6 @@ UNDO_ROUTING = (
     '; /routing/table/remove [find where comment="mikrotik-tailscale"]'
 )
 
-Part = tuple[str, str]
-"""Words, with ! before those that must not be chosen, and the line that is kept then."""
-
 
 @dataclass(frozen=True)
 class Choices:
@@ -98,72 +94,33 @@ class Choices:
 class Release:
     """What is pasted: `tag`, the scripts' texts by name, and the tar's name and digest by platform.
 
-    `template` is the folder's paste.rsc.
+    `folder` has the templates. `parts` are those of the block, `renewal` those of the one that
+    brings a router the scripts alone.
     """
 
     tag: str
     scripts: Mapping[str, str]
     tars: Mapping[str, tuple[str, str]]
-    template: Path
+    folder: Path
     parts: tuple[Part, ...] = field(init=False)
+    renewal: tuple[Part, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Read the template. Raises UserError if the settings lack one that it sets."""
-        text = self.template.read_text(encoding="utf-8")
+        """Read the templates. Raises UserError if the settings lack one that the block sets."""
+        text = (self.folder / TEMPLATE).read_text(encoding="utf-8")
         for name in re.findall(r'Want->"(\w+)"', text):
             if f"\n:global {name} " not in self.scripts[SETTINGS]:
-                raise UserError(f"{self.template.name} sets {name}, which {SETTINGS} has not")
-        object.__setattr__(self, "parts", tuple(_parts(text, self._fixed())))
-
-    def _fixed(self) -> dict[str, str]:
-        """Return what no choice changes, by the name of its placeholder."""
-        sums = {
-            name: hashlib.sha512(text.encode()).hexdigest() for name, text in self.scripts.items()
+                raise UserError(f"{TEMPLATE} sets {name}, which {SETTINGS} has not")
+        script = bootstrap.text(self.scripts, self.folder, self.tag)
+        fixed = bootstrap.values(self.scripts, self.tag) | {
+            "BOOTSTRAP": bootstrap.digest(script),
+            "TEXTS": "\n".join(
+                f':set ($TsTexts->"{name}") "{templates.literal(text)}";'
+                for name, text in self.scripts.items()
+            ),
         }
-        names = self.scripts
-        return {
-            "RELEASE": self.tag,
-            "LOOKING": LOOKING[0],
-            "POLICIES": "\n".join(f':set ($Policies->"{n}") "{POLICIES[n]}";' for n in names),
-            "SUMS": "\n".join(f':set ($Sums->"{name}") "{sums[name]}";' for name in names),
-            "TEXTS": "\n".join(f':set ($Texts->"{n}") "{literal(names[n])}";' for n in names),
-        }
-
-
-def literal(text: str) -> str:
-    """Return a text as it stands between quotes, a line of it on a line, as RouterOS exports it."""
-    lines = []
-    for line in text.split("\n"):
-        safe = re.sub(r'(["\\$?])', r"\\\1", line)
-        lines.append(f"\\_{safe[1:]}" if safe.startswith(" ") else safe)
-    return "\\n\\\n    ".join(lines)
-
-
-def _parts(text: str, fixed: Mapping[str, str]) -> Iterator[Part]:
-    """Yield the template's lines with their words. Raises UserError for a line that is none."""
-    words: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith("#@ if "):
-            words.append(line.removeprefix("#@ if "))
-        elif line == "#@ end" and words:
-            words.pop()
-        elif line.startswith("#@"):
-            raise UserError(f"{TEMPLATE}:{number}: cannot read {line!r}")
-        else:
-            yield " ".join(words), _filled(line, fixed)
-
-
-def _filled(text: str, values: Mapping[str, str]) -> str:
-    return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: values.get(found[1], found[0]), text)
-
-
-def assembled(parts: Sequence[Part], chosen: set[str], values: Mapping[str, str]) -> list[str]:
-    """Return the parts whose words are chosen, filled in; one pass, so that a value stays text."""
-    return [
-        _filled(text, values)
-        for words, text in parts
-        if all((word.lstrip("!") in chosen) != word.startswith("!") for word in words.split())
-    ]
+        for name, file in (("parts", TEMPLATE), ("renewal", RENEWAL)):
+            object.__setattr__(self, name, tuple(templates.read(self.folder / file, fixed)))
 
 
 def refusal_of(version: str) -> str:
@@ -285,13 +242,17 @@ def values_of(choices: Choices, device: Device, release: Release) -> dict[str, s
 
 
 def answer(choices: Choices, device: Device, release: Release) -> dict[str, Any]:
-    """Return `faults`, or the `block`, the `notes` for the admin console and the line `undo`."""
+    """Return `faults`, or the `block`, the `notes` for the admin console, the line `undo` and the
+    `renewal`, which brings the scripts alone ("" where no address of files is known).
+    """
     if wrong := faults(choices, device):
-        return {"faults": wrong, "block": "", "notes": [], "undo": ""}
+        return {"faults": wrong, "block": "", "notes": [], "undo": "", "renewal": ""}
     words, values = words_of(choices), values_of(choices, device, release)
+    renewal = assembled(release.renewal, words, values) if choices.files else []
     return {
         "faults": [],
         "block": "\n".join(assembled(release.parts, words, values)) + "\n",
         "notes": assembled(NOTES, words, values),
         "undo": undo(choices),
+        "renewal": "\n".join(renewal) + "\n" if renewal else "",
     }

@@ -63,6 +63,7 @@ def data(
         "link6": [paste.GATEWAY6, paste.ADDRESS6],
         "undo": [paste.UNDO, paste.UNDO_ROUTING],
         "parts": release.parts,
+        "renewal": release.renewal,
         "notes": paste.NOTES,
         "tars": release.tars,
         "costs": costs,
@@ -133,6 +134,8 @@ def page(
         "NOTES": _items(told["notes"]),
         "COSTS": _items(costs[device.image]),
         "UNDO": html.escape(told["undo"]),
+        "RENEWAL": html.escape(told["renewal"]),
+        "NONE": "" if told["renewal"] else " hidden",
         "TABLE": "\n".join(_row(one) for one in devices.values()),
     }
     return re.sub(

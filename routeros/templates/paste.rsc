@@ -1,53 +1,17 @@
 # mikrotik-tailscale {{RELEASE}} for {{DEVICE}}, RouterOS {{VERSION}}: paste it into a terminal.
 # It can be pasted again, with other choices too. The other way: {{UNDO}}
 {
-:local Texts ({});
-:local Policies ({});
-{{POLICIES}}
 #@ if fetch
-# the scripts of the release, by this address; nothing is stored unless each is the right one
-:local Files "{{FILES}}";
-:local Sums ({});
-{{SUMS}}
-:foreach Name,Sum in=$Sums do={
-  :local Answer [/tool/fetch url=($Files . "/" . $Name . ".rsc") output=user as-value \
-    check-certificate=yes-without-crl];
-  :local Text ($Answer->"data");
-  :if ([:convert $Text from=raw to=hex transform=sha512] != $Sum) do={
-    :error ($Name . ".rsc is not the one of this release; nothing was changed");
-  }
-  :set ($Texts->$Name) $Text;
-}
+:global TsGo true;
+#@ include fetch
 #@ end
 #@ if inline
+:global TsGo true;
+:global TsTexts ({});
 {{TEXTS}}
+#@ include bootstrap
+:set TsTexts;
 #@ end
-:foreach Name,Text in=$Texts do={
-  :foreach Id in=[/system/script/find where name=$Name] do={
-    :if (!([/system/script/get $Id source] ~ ("RouterOS script: " . $Name))) do={
-      :error ("the script " . $Name . " is somebody else's; nothing was changed");
-    }
-  }
-}
-:foreach Name,Text in=$Texts do={
-  :local Found [/system/script/find where name=$Name];
-  :local Free "no";
-  :if ($Name = "{{LOOKING}}") do={ :set Free "yes"; }
-  :if ([:len $Found] = 0) do={
-    /system/script/add name=$Name policy=($Policies->$Name) source=$Text \
-      dont-require-permissions=$Free comment="mikrotik-tailscale";
-  } else={
-    # your settings stay, but for those below
-    :if ($Name != "settings-tailscale") do={
-      /system/script/set ($Found->0) policy=($Policies->$Name) source=$Text \
-        dont-require-permissions=$Free;
-    }
-  }
-  # the installer would take a file for newer than the script
-  :if ($Name != "settings-tailscale") do={
-    :foreach Id in=[/file/find where name=($Name . ".rsc")] do={ /file/remove $Id; }
-  }
-}
 :local Want ({});
 :set ($Want->"TsImage") "{{IMAGE}}";
 :set ($Want->"TsTag") "{{TAG}}";

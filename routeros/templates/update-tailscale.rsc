@@ -23,6 +23,7 @@
 :global TsDrop; :global TsPull; :global TsTry; :global TsLinked; :global TsHealth; :global TsFree;
 :global TsNeeded; :global TsHeal; :global TsOther; :global TsTidy; :global TsTrial; :global TsSave;
 :global TsRemote; :global TsGet; :global TsDigest; :global TsMounts; :global TsStrangers;
+:global TsLibrary;
 
 # ask a server: address, header fields, "url" or "parts", http-method, output -> the answer.
 # Others saw 7.21.2 refuse an address with "&": given in parts it is no address that is taken apart
@@ -128,6 +129,9 @@
   :local Unfit [ $TsReady ];
   :if ([ :len $Unfit ] > 0) do={ :error $Unfit; }
   $TsLoad "library-tailscale";
+  :if ($TsLibrary != "{{RELEASE}}") do={
+    :error "the scripts are of two releases: bring them up to date once more";
+  }
   :if (!($TsImage ~ "^[^/]+\\.[^/]+/.")) do={ :error "TsImage must begin with the registry's host"; }
   :if ([ :len $TsDisk ] > 0) do={
     # a missing disk would silently become a folder of the internal flash

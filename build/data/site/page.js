@@ -110,7 +110,7 @@ function assembled(parts, words, values) {
 
 function answer(data, chosen) {
   const wrong = faults(data, chosen);
-  if (wrong.length) return { faults: wrong, block: "", notes: [], undo: "" };
+  if (wrong.length) return { faults: wrong, block: "", notes: [], undo: "", renewal: "" };
   const undo = data.undo[0] + (chosen.uses ? data.undo[1] : "");
   const words = wordsOf(data, chosen);
   const values = valuesOf(data, chosen, undo);
@@ -119,6 +119,7 @@ function answer(data, chosen) {
     block: `${assembled(data.parts, words, values).join("\n")}\n`,
     notes: assembled(data.notes, words, values),
     undo,
+    renewal: chosen.files ? `${assembled(data.renewal, words, values).join("\n")}\n` : "",
   };
 }
 
@@ -146,6 +147,8 @@ function start() {
     at("impossible").hidden = !told.faults.length;
     at("result").hidden = !told.block;
     at("block").value = told.block;
+    at("renewal").value = told.renewal;
+    at("renew").hidden = !told.renewal;
     lines("notes", told.notes);
     at("undo").textContent = told.undo;
     lines("costs", data.costs[device.image] || []);
@@ -154,13 +157,19 @@ function start() {
   };
   form.addEventListener("input", show);
   form.addEventListener("submit", (event) => event.preventDefault());
-  at("copy").addEventListener("click", () => {
-    at("block").select();
-    // where a page from a file may not use the clipboard, what is selected is copied the old way
-    const said = () => { at("copied").textContent = "copied"; };
-    if (navigator.clipboard) navigator.clipboard.writeText(at("block").value).then(said, () => document.execCommand("copy") && said());
-    else if (document.execCommand("copy")) said();
-  });
+  const copy = async (text, said) => {
+    text.select();
+    // a browser may have no clipboard for a page from a file, or refuse it: then the old way
+    let done = true;
+    try { await navigator.clipboard.writeText(text.value); } catch { done = document.execCommand("copy"); }
+    said.textContent = done ? "copied" : "not allowed here; the text is selected: press Ctrl+C";
+    if (!done) text.focus();
+  };
+  for (const place of document.querySelectorAll(".copying")) {
+    const [button, said] = place.children;
+    button.addEventListener("click", () => copy(at(button.dataset.of), said));
+    place.hidden = false;
+  }
   form.hidden = false;
   show();
 }
