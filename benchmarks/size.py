@@ -1,7 +1,8 @@
 """Binary sizes: upstream's recipe and ours, built in one run from the same sources.
 
-Both sides are the pinned Tailscale and Go, each packed as it is published: upstream's recipe by UPX,
-ours by our own packer. Upstream's flash also holds a CA file; ours has the same roots inside the binary, so it is also built without them.
+Both sides are the pinned Tailscale and Go, each packed as it is published: upstream's recipe by
+UPX, ours by our own packer. Upstream's flash also holds a CA file; ours has the same roots inside
+the binary, so it is also built without them.
 """
 
 from __future__ import annotations

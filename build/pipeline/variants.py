@@ -15,9 +15,7 @@ from build.native import compress, packers
 from build.pipeline import order
 
 
-def build(
-    target: Target, recipe: tailscale.Recipe, method: str = ""
-) -> tuple[Artifact, Artifact]:
+def build(target: Target, recipe: tailscale.Recipe, method: str = "") -> tuple[Artifact, Artifact]:
     """Return a platform's binary by another recipe than ours: (as linked, compressed).
 
     `method` is a way to compress; upstream's recipe is compressed by UPX as upstream does it, all

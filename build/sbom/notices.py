@@ -1,6 +1,6 @@
 """docs/SOURCES.md: the corresponding source of what is in the images, out of the pins.
 
-busybox is under the GNU GPL, and so is UPX's decompressor, whose section 3 asks whoever distributes a
+busybox is under the GNU GPL, and so is UPX's decompressor. Its section 3 asks whoever distributes a
 program to say where its complete source is, build scripts included.
 """
 
