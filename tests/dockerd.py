@@ -114,9 +114,18 @@ class Engine:
     def docker(self, *words: str) -> str:
         """What a docker command that succeeds says."""
         done = self.run(*words)
-        log = (self.root / "dockerd.log").read_text()[-2000:]
-        assert done.returncode == 0, f"docker {words}: {done.stdout}{done.stderr}\n{log}"
+        assert done.returncode == 0, f"docker {words}: {done.stdout}{done.stderr}\n{self.last()}"
         return done.stdout
+
+    def last(self) -> str:
+        """What dockerd said last: of a panic its beginning, since the traces after it are long."""
+        log = (self.root / "dockerd.log").read_text()
+        at = log.rfind("\npanic: ")
+        return log[at : at + 3000] if at >= 0 else log[-2000:]
+
+    def panicked(self) -> bool:
+        """Whether dockerd ended by a fault of its own since it was started last."""
+        return self.run("version").returncode != 0 and "\npanic: " in self.last()
 
     def wait(self) -> None:
         """Wait until the engine answers. It announces itself nowhere else, so it is asked."""

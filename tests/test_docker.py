@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,18 +99,24 @@ def ended(process: subprocess.Popen[str], code: int) -> tuple[dict[str, Any], st
     return (json.loads(out) if out else {}), said
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
+@contextmanager
+def own_engine(*, store: bool = True) -> Iterator[Engine]:
     # Not pytest's own folder: the path of a socket may have 108 bytes.
     root = Path(tempfile.mkdtemp(prefix="mt-docker-"))
     try:
-        running = Engine(root)
+        running = Engine(root, store=store)
         try:
             yield running
         finally:
             running.stop()
     finally:
         shutil.rmtree(root)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with own_engine() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -379,22 +386,46 @@ def untouched(place: Place, before: dict[str, str]) -> None:
             continue
 
 
+@pytest.fixture
+def shaken(built: Place, tmp_path: Path) -> Iterator[Place]:
+    """A copy of dist/ with an engine of its own, whose end no other test notices."""
+    shutil.copytree(built.dist, tmp_path / "copy" / "dist")
+    with own_engine() as engine:
+        yield Place(engine, tmp_path / "copy")
+
+
 @pytest.mark.parametrize("moment", ["load remote build context", "exporting layers"])
-def test_the_engine_dies_half_way(copy: Place, moment: str) -> None:
+def test_the_engine_dies_half_way(shaken: Place, moment: str) -> None:
     """What it knows of the build that it did not finish must not spoil the next one."""
-    shutil.rmtree(copy.dist / "oci-buildx")
-    before = digest.tree_manifest(copy.dist)
-    process = copy.during(moment)
-    copy.engine.kill()
-    try:
-        said = ended(process, 1)[1]
-    finally:
-        copy.engine.start()  # the other tests have the same
+    shutil.rmtree(shaken.dist / "oci-buildx")
+    before = digest.tree_manifest(shaken.dist)
+    process = shaken.during(moment)
+    shaken.engine.kill()
+    said = ended(process, 1)[1]
+    no_engine(said)
+    assert not shaken.engine.panicked(), "it was killed"
+    untouched(shaken, before)
+    shaken.engine.start()
+    again = shaken.start("--assembler", "buildx")
+    out, said = again.communicate(timeout=1800)
+    if again.returncode and shaken.engine.panicked():
+        # dockerd 26.1.5 did so once, on a busy machine. That is the engine's own fault: it must be
+        # told as such and leave nothing behind, and another engine must take what we send.
+        print(shaken.engine.last())
+        no_engine(said)
+        untouched(shaken, before)
+        with own_engine() as other:
+            built = Place(other, shaken.folder).build("--assembler", "buildx")
+            assert built["ran"] == ["buildx all"]
+        return
+    assert again.returncode == 0, said
+    assert json.loads(out)["ran"] == ["buildx all"]
+
+
+def no_engine(said: str) -> None:
     assert "assembling the images: docker ended with exit status 1" in said
     assert "see that the Docker engine runs" in said
     assert "Traceback" not in said
-    untouched(copy, before)
-    assert copy.build("--assembler", "buildx")["ran"] == ["buildx all"]
 
 
 def test_interrupted(copy: Place) -> None:
@@ -416,15 +447,8 @@ def test_two_at_once(copy: Place) -> None:
 
 
 def test_an_engine_with_the_old_image_store(tmp_path: Path) -> None:
-    root = Path(tempfile.mkdtemp(prefix="mt-docker-"))
-    try:
-        old = Engine(root, store=False)
-        try:
-            said = ended(Place(old, tmp_path).start("--assembler", "buildx"), 2)[1]
-        finally:
-            old.stop()
-    finally:
-        shutil.rmtree(root)
+    with own_engine(store=False) as old:
+        said = ended(Place(old, tmp_path).start("--assembler", "buildx"), 2)[1]
     assert "keeps images in the old store" in said
     assert "containerd-snapshotter" in said
     assert not (tmp_path / "dist").exists(), "said before anything was built"
