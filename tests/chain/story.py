@@ -23,6 +23,7 @@ from typing import Any
 
 import requests
 
+from build.config.pins import pin
 from build.core import paths
 from build.release import protection, signature
 from chain.programs import programs
@@ -31,7 +32,8 @@ from chain.servers import Gitea, Runner, gitea, runner, secret, statuses, until
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWNER, NAME = "team", "mikrotik-tailscale"
 REPOSITORY = f"{OWNER}/{NAME}"
-BEFORE, AFTER = "1.102.4", "1.102.5"
+BEFORE, AFTER = "1.104.4", pin("tailscale").version
+"""Releases of Tailscale: one before the pinned one, and that."""
 PASSWORD = "swordfish-of-the-chain"
 MINUTE = 60.0
 SHORT = bool(os.environ.get("MT_CHAIN_SHORT"))
