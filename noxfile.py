@@ -94,9 +94,15 @@ def tests(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """The tests that build and run real things, through the cache."""
     prepare(session)
-    session.run(
-        "pytest", "-n", "auto", "-m", "slow and not root", *session.posargs, external=INSIDE
-    )
+    which = "slow and not root and not nightly"
+    session.run("pytest", "-n", "auto", "-m", which, *session.posargs, external=INSIDE)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """The slow tests that take minutes each, of what another slow test guards in part."""
+    prepare(session)
+    session.run("pytest", "-m", "slow and nightly", *session.posargs, external=INSIDE)
 
 
 @nox.session

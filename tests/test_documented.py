@@ -82,6 +82,7 @@ ELSEWHERE = {
     "nox -s tests": ".ci/run",
     "nox -s lint": ".ci/run",
     "nox -s slow": ".ci/run",
+    "nox -s nightly": "nightly",
     "nox -s root": ".ci/run",
     "nox -s docker": ".ci/run",
     "nox -s network": ".ci/run",

@@ -144,6 +144,7 @@ def test_a_flipped_byte_in_one_stages_object(room: Room, reference: Room, stage:
     assert f"{stage} arm64" in result["ran"]
 
 
+@pytest.mark.nightly
 def test_a_flipped_byte_in_every_stages_object(room: Room, reference: Room) -> None:
     """Each damage is found where the bytes are read next, and that stage alone runs again."""
     for folder in room.objects(*LIGHT):

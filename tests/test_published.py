@@ -158,6 +158,7 @@ def test_nothing_published(web: Web) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_published_release_is_rebuilt(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tag of a clone, published, rebuilt from another clone; and an image that is another.
 
