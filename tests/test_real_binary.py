@@ -15,7 +15,7 @@ from running import emulator
 from build.config.targets import Target, targets
 from build.core import cache
 from build.core.errors import BuildFailed, UserError
-from build.golang import modules, symbols, tailscale, unsign
+from build.golang import modules, stdlib, symbols, tailscale, unsign
 from build.pipeline import order
 
 ROOTS = Path(__file__).parent / "golang" / "roots"
@@ -101,10 +101,14 @@ def tree(shared_cache: Path) -> Path:
     return modules.source(order.go_command()).data
 
 
-def go(words: list[str], cwd: Path, folder: Path, target: Target | None = None) -> str:
+def go(
+    words: list[str], cwd: Path, folder: Path, target: Target | None = None, ours: bool = False
+) -> str:
+    """Run the go command; with `ours`, on our standard library."""
     with cache.scratch() as scratch:
+        more = [stdlib.option(order.go_command(), scratch)] if ours else []
         return order.go_command().run(
-            words,
+            [words[0], *more, *words[1:]],
             what="a test's go command",
             record=folder / "go.log",
             scratch=scratch,
@@ -116,7 +120,16 @@ def go(words: list[str], cwd: Path, folder: Path, target: Target | None = None) 
 @pytest.mark.slow
 def test_the_roots(tree: Path, tmp_path: Path) -> None:
     program = tmp_path / "roots"
-    go(["build", "-o", str(program), str(ROOTS / "main.go")], tree, tmp_path)
+    # With the daemon's own file, which puts the roots in place.
+    sources = [ROOTS / "main.go", tree / "cmd" / "tailscaled" / "mt_roots.go"]
+    (tmp_path / "program").mkdir()
+    files = [str(shutil.copy(path, tmp_path / "program")) for path in sources]
+    go(
+        ["build", f"-tags={tailscale.ROOTS_TAG}", "-o", str(program), *files],
+        tree,
+        tmp_path,
+        ours=True,
+    )
     empty = tmp_path / "empty"
     empty.mkdir()
     none = {"SSL_CERT_FILE": str(tmp_path / "missing"), "SSL_CERT_DIR": str(empty)}
@@ -134,6 +147,10 @@ def test_the_roots(tree: Path, tmp_path: Path) -> None:
         # Built in: a real chain to a public root is good, a root of somebody's own is not.
         known = run("chain", ROOTS / "chain.pem", **none)
         assert known.returncode == 0, known.stderr
+        bundle = tree / modules.INSIDE / modules.ROOTS / "bundle" / "bundle.go"
+        same = run("parsed", str(bundle.read_text().count("certStartOff:")), **none)
+        assert same.returncode == 0, same.stderr
+        assert run("parsed", "1", **none).returncode != 0
         unknown = run("dial", address, **none)
         assert unknown.returncode != 0
         assert "unknown authority" in unknown.stderr
@@ -165,6 +182,21 @@ def test_the_set_of_roots_is_mozillas(tree: Path, tmp_path: Path) -> None:
     assert len(ours) == len(theirs)
     # Not those of bundle/: they compare the hashes of whole certificates.
     go(["test", "."], place, tmp_path)
+
+
+ENTRY = '\t{\n\t\tcn:           "x",\n\t\tsha256Hash:   "0a",\n\t\tcertStartOff: 0,\n\t},\n'
+
+
+def test_labels_are_left_out() -> None:
+    assert unsign.unlabel(ENTRY * 2) == "\t{\n\t\tcertStartOff: 0,\n\t},\n" * 2
+
+
+@pytest.mark.parametrize(
+    "listing", ["", ENTRY.replace("cn:", "name:"), ENTRY + "\t\tcertStartOff:"]
+)
+def test_a_listing_of_another_form_is_refused(listing: str) -> None:
+    with pytest.raises(BuildFailed):
+        unsign.unlabel(listing)
 
 
 @pytest.mark.parametrize("damage", [b"\x31", b"\x30\x82\xff\xff"])

@@ -25,6 +25,7 @@ ROOTS = "golang.org/x/crypto/x509roots/fallback"
 """The Mozilla CA set; its bundle of certificates goes in without signatures."""
 
 BUNDLE = "bundle/bundle.der"
+LISTING = "bundle/bundle.go"
 
 
 def folders() -> dict[str, Path]:
@@ -48,7 +49,7 @@ def _inputs(go: Go) -> dict[str, Any]:
         "name": "modules",
         "trees": go.keys(),
         "patches": identity(),
-        "roots": "unsigned",
+        "roots": "unsigned, unlabelled",
         "anchors": [anchors.identity(name) for name in ("tailscale", *folders())],
     }
 
@@ -89,6 +90,8 @@ def source(go: Go) -> cache.Entry:
             if module == ROOTS:
                 bundle = place / BUNDLE
                 bundle.write_bytes(unsign.unsign(bundle.read_bytes()))
+                listing = place / LISTING
+                listing.write_text(unsign.unlabel(listing.read_text()))
             go_mod += f"\nreplace {module} => ./{INSIDE}/{module}\n"
         (out / "go.mod").write_text(go_mod)
         return {}

@@ -5,9 +5,11 @@
 //	                      print the address, and serve until standard input ends
 //	roots dial ADDRESS    make a handshake with such a server
 //	roots chain FILE      verify a real chain, leaf first, at the time when it was valid
+//	roots parsed N        compare the set with its N certificates parsed as package fallback does
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -17,9 +19,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"time"
 
-	_ "golang.org/x/crypto/x509roots/fallback"
+	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
 func main() {
@@ -35,6 +38,8 @@ func main() {
 		err = dial(what)
 	case "chain":
 		err = chain(what)
+	case "parsed":
+		err = parsed(what)
 	default:
 		log.Fatalf("unknown command %q", os.Args[1])
 	}
@@ -93,5 +98,40 @@ func chain(path string) error {
 		return err
 	}
 	fmt.Println(found[0][len(found[0])-1].Subject)
+	return nil
+}
+
+// parsed holds each root that is parsed when it is asked for against the same one parsed at once.
+func parsed(wanted string) error {
+	unparsed, whole := x509.NewCertPool(), x509.NewCertPool()
+	count, constrained := 0, 0
+	for root := range bundle.Roots() {
+		cert, err := x509.ParseCertificate(root.Certificate)
+		if err != nil {
+			return err
+		}
+		count++
+		if err := unparsed.AddUnparsedCert(root.Certificate, root.Constraint); err != nil {
+			return err
+		}
+		if root.Constraint == nil {
+			whole.AddCert(cert)
+		} else {
+			constrained++
+			whole.AddCertWithConstraint(cert, root.Constraint)
+		}
+	}
+	if fmt.Sprint(count) != wanted || constrained == 0 {
+		return fmt.Errorf("%d certificates, %d with a constraint", count, constrained)
+	}
+	ours, theirs := unparsed.Subjects(), whole.Subjects()
+	if !slices.EqualFunc(ours, theirs, bytes.Equal) {
+		return fmt.Errorf("%d subjects, %d if parsed, or others", len(ours), len(theirs))
+	}
+	for _, cut := range []int{0, 1, 40} {
+		if err := unparsed.AddUnparsedCert(make([]byte, cut), nil); err == nil {
+			return fmt.Errorf("%d bytes of nothing are a certificate", cut)
+		}
+	}
 	return nil
 }
