@@ -146,9 +146,9 @@ class Story:
         self.ask("POST", f"actions/workflows/{file}/dispatches", ref="main")
 
     def jobs(self, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """The jobs of a run by name."""
+        """The jobs of a run by name; one that never ran has an empty conclusion."""
         rows = self.ask("GET", f"actions/runs/{run['id']}/jobs")["jobs"]
-        return {str(row["name"]): row for row in rows}
+        return {str(row["name"]): {"conclusion": "", **row} for row in rows}
 
     def wait_run(self, file: str, after: int, minutes: float) -> dict[str, Any]:
         """Wait until a run of a file, newer than the run `after`, has ended, and return it."""
