@@ -26,7 +26,7 @@ REST: dict[str, list[str]] = {
     "build": ["--arch", "arm64", "--offline"],
     "build-all": ["--offline"],
     "bump": ["cmake", "4.1.3", "--dry-run"],
-    "deploy": ["http://127.0.0.1:9"],
+    "deploy": ["--host", "http://127.0.0.1:9"],
     "evidence": [],
     "handover": ["--unpack"],
     "inspect": ["arm64"],

@@ -114,6 +114,8 @@ ELSEWHERE = {
     "invoke doctor --forge https://forge.example/me/it": "tests/test_protection.py",
     "invoke deploy --host https://router": "tests/test_routeros_deploy.py",
     "invoke deploy --host https://router --apply": "tests/test_routeros_deploy.py",
+    "invoke deploy --inventory routers.toml": "tests/test_fleet_task.py",
+    "invoke deploy --inventory routers.toml --apply": "tests/test_fleet_task.py",
     "invoke size --record v1.102.5-mt.1": RELEASED,
     "invoke publish --to REGISTRY/REPO": RELEASED,
     "invoke promote": RELEASED,

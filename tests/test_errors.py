@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from build.core import cache, errors
+from build.router import fleet
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
         (cache.Damaged, 1),
         (errors.UserError, 2),
         (errors.GateFailed, 3),
+        (fleet.FleetStopped, 4),
+        (fleet.FleetIncomplete, 5),
     ],
 )
 def test_exit_codes(kind: type[errors.Error], code: int) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from invoke import task
 
-from build.commands.common import COMMON, command, text_file
-from build.config import targets
-from build.core import errors, log, paths
-from build.image import dist
-from build.pipeline import order
+from build.commands import deploying
+from build.commands.common import COMMON, command
+from build.core import errors, paths
 from build.registry.repository import parse_repository
-from build.router import deploy as deployment
-from build.router import planning, render, restapi, state
+from build.router import render
 from build.views import report
 
 
@@ -62,8 +58,14 @@ def router_(c, version="", out="", image="", check=False, json=False, debug=Fals
 
 
 @task(
+    iterable=["only"],
     help={
         "host": "the router's address: https://router, or http:// on a wire of your own",
+        "inventory": "file with many routers instead of --host (docs/USAGE.md, Fleets)",
+        "only": "group or router of the inventory, repeatable (default: all)",
+        "at_once": "routers of the inventory at a time (default: what it says, else 8)",
+        "tolerate": "percent of a ring that may fail (default: what the inventory says, else 0)",
+        "state": "file that keeps what became of each router (default: beside the inventory)",
         "user": "user of the router (default admin); the password is in $MT_ROUTER_PASSWORD",
         "arch": "platform of the image to hand over from dist/; without it the router pulls",
         "settings": "your settings script (default: routeros/settings-tailscale.rsc)",
@@ -72,13 +74,18 @@ def router_(c, version="", out="", image="", check=False, json=False, debug=Fals
         "ca": "file with the CA of the router's certificate",
         "apply": "do it; without this only the plan is shown",
         **COMMON,
-    }
+    },
 )
 @command
 def deploy(
     c,
-    host,
-    user="admin",
+    only,
+    host="",
+    inventory="",
+    at_once="",
+    tolerate="",
+    state="",
+    user="",
     arch="",
     settings="",
     disk="",
@@ -88,54 +95,22 @@ def deploy(
     json=False,
     debug=False,
 ):
-    """Show how a router would be installed or updated over REST, and with --apply do it."""
-    password = os.environ.get("MT_ROUTER_PASSWORD")
-    if password is None:
-        raise errors.UserError("no password", cure="put the router's into $MT_ROUTER_PASSWORD")
-    try:
-        f"{user}{password}".encode()
-    except UnicodeEncodeError as error:
+    """Show how routers would be installed or updated over REST, and with --apply do it.
+
+    Exit codes of an inventory: 4 if a ring failed and the later ones were not begun, 5 if all were
+    gone through and some routers failed, or cannot be deployed to.
+    """
+    one = {"host": host, "user": user, "arch": arch, "settings": settings, "disk": disk}
+    one |= {"serve-on": serve_on, "ca": ca}
+    many = {"only": only, "at-once": at_once, "tolerate": tolerate, "state": state}
+    if bool(host) == bool(inventory):
+        raise errors.UserError("which router?", cure="--host ADDRESS, or --inventory FILE for many")
+    if odd := [name for name, value in (one if inventory else many).items() if value]:
         raise errors.UserError(
-            "--user or $MT_ROUTER_PASSWORD is not UTF-8", why=error.reason
-        ) from None
-    if arch and apply and not serve_on:
-        raise errors.UserError(
-            "from which address can the router fetch the image?",
-            cure="--serve-on with this machine's address in the router's network",
+            f"--{odd[0]} has no meaning with --{'inventory' if inventory else 'host'}",
+            cure="the inventory says it for each router" if inventory else "leave it out",
         )
-    scripts = {
-        name: (paths.ROOT / "routeros" / f"{name}.rsc").read_text() for name in render.SCRIPTS
-    }
-    if settings:
-        scripts["settings-tailscale"] = text_file("settings", settings)
-    image, digest_ = None, ""
-    if arch:
-        target = targets.target(arch)
-        release = order.release_of()
-        image = paths.dist_dir() / dist.archive_name(target, release)
-        record = dist.read_record()
-        if image.name not in record:
-            raise errors.UserError(f"{image} is not built", cure=f"invoke build --arch {arch}")
-        digest_ = record.get("oci", {}).get("index") or f"sha256:{record[image.name]['sha256']}"
-        arch = target.name
-    client = restapi.Client(host, user, password, ca)
-    wanted = planning.Wanted(scripts, image, arch, digest_, disk)
-    steps = planning.plan(state.read(client), wanted)
-    if json:
-        report.print_json(
-            {"actions": [row.text for row in steps.actions], "problems": list(steps.problems)}
-        )
+    if inventory:
+        deploying.fleet(inventory, only, at_once, tolerate, state, apply, json)
     else:
-        print("\n".join(steps.lines()) or "nothing to do")
-    if steps.problems:
-        raise errors.UserError("this router cannot be deployed to", why="; ".join(steps.problems))
-    if apply:
-        deployment.apply(
-            client,
-            steps,
-            wanted,
-            lambda text: log.note(host, text),
-            lambda path: restapi.offer(path, serve_on),
-        )
-    elif steps.actions and not json:
-        print("nothing was changed; --apply does it")
+        deploying.single(host, user or "admin", arch, settings, disk, serve_on, ca, apply, json)
