@@ -205,6 +205,7 @@ HERE = [
     Run("invoke tags", "ts_include_cli"),
     Run("invoke pins", "busybox"),
     Run("invoke size --check", "rootfs"),
+    Run("invoke size --accept", "accepted"),
     Run("invoke size --by package", "net/http"),
     Run("invoke size --by section", ".text"),
     Run("invoke chart", "report.html"),
