@@ -99,6 +99,7 @@ ELSEWHERE = {
     "nox -s publish -- --to REGISTRY/REPO": RELEASED,
     "nox -s renovate": "renovate",
     "nox -s chain": "nightly",
+    "nox -s bumps": "nightly",
     "nox -s machine": "nightly",
     "nox -s matrix": "nightly",
     "nox -s site": "nightly",
