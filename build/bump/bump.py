@@ -223,6 +223,7 @@ def summary(done: Bump) -> list[str]:
     if indirect:
         lines.append(f"modules   {indirect} indirect ones differ too; --json names them")
     lines = [line for line in lines if line]
+    lines += [f"moved     {line}" for line in done.impact.moved]
     lines += [f"stops     {line}" for line in done.impact.stops]
     lines += [f"to do     {line}" for line in done.impact.todo]
     if not done.measures:
