@@ -17,7 +17,7 @@ from typing import Any
 import tomlkit
 from packaging.version import Version
 
-from build.bump import along, candidate, impact
+from build.bump import along, candidate, holders, impact
 from build.bump.candidate import Candidate
 from build.bump.impact import Impact
 from build.config import pins, substitutes, targets
@@ -45,7 +45,7 @@ class Bump:
     whether the Go checksum database has the sum (None if it is no Go module), `written` whether
     pins.toml was. `along` are other pins, before and after, that go with this one. `measures` are
     the sizes after, with those before, `shares` what upstream's recipe makes of the version after;
-    both are empty unless it was built.
+    both are empty unless it was built. `holders` are copyright holders that are new or gone.
     """
 
     before: Pin
@@ -54,6 +54,7 @@ class Bump:
     written: bool = False
     impact: Impact = field(default_factory=Impact)
     along: list[tuple[Pin, Pin]] = field(default_factory=list)
+    holders: list[str] = field(default_factory=list)
     measures: list[size.Measure] = field(default_factory=list)
     shares: list[ratio.Share] = field(default_factory=list)
 
@@ -95,6 +96,8 @@ def bump(
         result.along = [(now[one.pin.name], one.pin) for one in chosen[1:]]
         with pins.instead(*(one.pin for one in chosen)):
             result.impact = impact.of(before, new.pin)
+        if held := result.impact.holders:
+            result.holders = holders.differences(holders.read(_root() / holders.FILE), held)
         result.impact.todo += [
             f"compare h1 of {one.pin.title} with the Go checksum database: it was silent"
             for one in chosen
@@ -113,6 +116,8 @@ def bump(
         if not dry_run:
             # Every time: whoever was stopped between the two files runs it again.
             notices.write(_root() / SOURCES, pins.load(pins.FILE))
+            if held:
+                holders.write(held, _root() / holders.FILE)
             if new.pin.module == TAILSCALE:
                 _render_scripts(new.pin)
         return result
@@ -223,6 +228,7 @@ def summary(done: Bump) -> list[str]:
     if indirect:
         lines.append(f"modules   {indirect} indirect ones differ too; --json names them")
     lines = [line for line in lines if line]
+    lines += [f"holder    {line}" for line in done.holders]
     lines += [f"moved     {line}" for line in done.impact.moved]
     lines += [f"stops     {line}" for line in done.impact.stops]
     lines += [f"to do     {line}" for line in done.impact.todo]

@@ -6,7 +6,7 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from build.bump import changes, relied
+from build.bump import changes, holders, relied
 from build.config import features, licences, targets
 from build.config.pins import Pin
 from build.core import cache
@@ -25,6 +25,7 @@ class Impact:
 
     `stops` are what a build would stop at, `todo` is what else to look at; `moved` are lines that
     we change and that stand elsewhere now, where our patches find them by themselves.
+    `holders` are the copyright holders of what is linked, if that could be listed.
     """
 
     features: list[changes.FeatureChange] = field(default_factory=list)
@@ -32,6 +33,7 @@ class Impact:
     stops: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
+    holders: holders.Holders = field(default_factory=dict)
 
 
 def of(before: Pin, after: Pin) -> Impact:
@@ -75,6 +77,7 @@ def _linked(found: Impact) -> set[str]:
             for name, (home, dirs) in buildinfo.listed(go, target, words, scratch).items():
                 texts[name] = texts.get(name, {}) | licences.files(home, dirs)
     texts[STD] = licences.files(go.root)
+    found.holders = holders.of(texts)
     try:
         licences.check(texts, licences.load())
     except BuildFailed as error:
