@@ -1,7 +1,8 @@
 """Binary sizes: upstream's recipe and ours, built in one run from the same sources.
 
-Both sides are the pinned Tailscale and Go, each packed as it is published: upstream's recipe by
-UPX, ours by our own packer. Upstream's flash also holds a CA file; ours has the same roots inside
+Both sides are the pinned Tailscale and Go, each packed as it is published: upstream's recipe, of
+Tailscale's source as it is, by UPX, ours by our own packer. What upstream's gives is remembered for
+`invoke size`. Upstream's flash also holds a CA file; ours has the same roots inside
 the binary, so it is also built without them.
 """
 
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from build.config.targets import select
 from build.core import log
+from build.gates import ratio
 from build.golang import tailscale
 from build.pipeline import variants
 from build.views import report
@@ -37,6 +39,7 @@ def main() -> int:
     with log.session():
         for target in select(options.arch):
             base = variants.build(target, RECIPES[0])[1].size
+            ratio.remember(target.name, base)
             for recipe in RECIPES:
                 raw, packed = (made.size for made in variants.build(target, recipe))
                 rows.append((target.name, recipe.name, raw, packed, packed / base))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from build.bump import impact, relied
+from build.bump import bump, impact, relied
 from build.config import anchors
 from build.config.pins import Pin, pin
 from build.core import paths
@@ -212,16 +212,28 @@ def test_a_bump_tells_every_patch_that_misses_and_what_changed(
         folder.mkdir(parents=True)
         diff = "--- a/p.go\n+++ b/p.go\n@@ -1,2 +1,2 @@\n // A licence.\n-package p\n+package q\n"
         (folder / f"{folder.name}.patch").write_text(diff)
-    trees = {"1": SOURCE, "2": SOURCE.replace("a int", "b int").replace("package p", "package r")}
+    trees = {
+        "1": SOURCE,
+        "3": f"// One.\n\n{SOURCE}",
+        "2": SOURCE.replace("a int", "b int").replace("package p", "package r"),
+    }
 
     def sources(pin: Pin, go: object, scratch: Path) -> Iterator[relied.Source]:
         (scratch / "p.go").write_text(trees[pin.version])
         yield relied.Source("s", scratch, folders)
 
     monkeypatch.setattr(relied, "sources", sources)
-    before, after = (dataclasses.replace(pin("busybox"), version=one) for one in "12")
-    assert impact.faults_of_patches(before, before) == []
-    changed, *missing = impact.faults_of_patches(before, after)
+    before, after, below = (dataclasses.replace(pin("busybox"), version=one) for one in "123")
+    assert impact.of_patches(before, before) == ([], [])
+    assert impact.of_patches(before, below) == (
+        [],
+        [f"patches/{name}/{name}.patch: p.go: 1 -> 3" for name in ("one", "two")],
+    )
+    assert impact.of(before, below).moved[0] in "".join(
+        bump.summary(bump.Bump(before, below, impact=impact.of(before, below)))
+    )
+    (changed, *missing), moved = impact.of_patches(before, after)
+    assert moved == []
     assert "+func f ( b int ) string {" in changed
     assert [line.partition(" does not apply")[0] for line in missing] == [
         "patch one.patch",

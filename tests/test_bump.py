@@ -270,7 +270,7 @@ def test_two_at_once_both_count(repository: Path, web: Web) -> None:
 def test_sizes_are_those_of_both_versions(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a budget that is exceeded leaves the file alone."""
+    """And a cap that is exceeded leaves the file alone."""
     sizes = {OLD: 1000, NEW: 1100}
 
     def build(request: bump.order.Request) -> bump.order.Result:
@@ -280,7 +280,7 @@ def test_sizes_are_those_of_both_versions(
 
     monkeypatch.setattr(bump.order, "build", build)
     text = repository.read_text()
-    with pytest.raises(GateFailed, match="larger than its budget"):
+    with pytest.raises(GateFailed, match="larger than its cap"):
         bump.bump("busybox", NEW, build=True)
     untouched(repository, text)
     sizes[NEW] = 900

@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
         (cache.Damaged, 1),
         (errors.UserError, 2),
         (errors.GateFailed, 3),
-        (fleet.FleetStopped, 4),
-        (fleet.FleetIncomplete, 5),
+        (fleet.FleetStopped, 5),
+        (fleet.FleetIncomplete, 6),
     ],
 )
 def test_exit_codes(kind: type[errors.Error], code: int) -> None:

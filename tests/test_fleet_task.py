@@ -40,7 +40,7 @@ def test_plan_then_rings_then_the_rest(tmp_path: Path) -> None:
     with farm(3, "-", {1: "password"}) as places:
         file = inventory(tmp_path, places)
         shown = deploy("--inventory", file, OFFICE="secret")
-        assert shown.returncode == 5, shown.stderr
+        assert shown.returncode == 6, shown.stderr
         assert "store the script install-tailscale" in shown.stdout
         assert "cannot deploy: the router refuses this user or password" in shown.stdout
         assert "nothing was changed" in shown.stdout
@@ -49,7 +49,7 @@ def test_plan_then_rings_then_the_rest(tmp_path: Path) -> None:
 
         one = ("--at-once", "1")
         stopped = deploy("--inventory", file, "--apply", "--json", *one, OFFICE="secret")
-        assert stopped.returncode == 4, stopped.stderr
+        assert stopped.returncode == 5, stopped.stderr
         assert json.loads(stopped.stdout)["stopped"] == 2
         rows = records(stopped)
         assert [row["outcome"] for row in rows] == ["done", "failed", "untouched"]

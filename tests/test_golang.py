@@ -13,8 +13,10 @@ from goldens import compile_golden, fixed_pins, golden
 
 from build.config import targets
 from build.core.errors import BuildFailed
+from build.core.paths import PATCHES
 from build.golang import tailscale
 from build.golang.gotool import Go
+from build.sources import obtain, patching
 
 RENEW = "wanted? ./dev python -m tests.renew"
 
@@ -126,3 +128,14 @@ def test_a_failing_go_command_offline_names_the_cure(go: Go, places: Path) -> No
     with pytest.raises(BuildFailed) as caught:
         go.run(["build"], **words)
     assert "invoke fetch" not in caught.value.cure
+
+
+def test_upstreams_recipe_has_its_own_source(go: Go) -> None:
+    """Not a file of ours is in it; substitutes are, without which nobody here could build it."""
+    theirs = tailscale.pristine(go)
+    assert tailscale.UPSTREAM.pristine and not tailscale.FITTED.pristine
+    patches = [patching.patch_files(PATCHES / one.tailscale.name) for one in (go, theirs)]
+    assert patches[0] and not patches[1]
+    assert obtain.tree_key(theirs.tailscale) != obtain.tree_key(go.tailscale)
+    assert theirs.tailscale.substitutes == go.tailscale.substitutes
+    assert theirs.tailscale.sha256 == go.tailscale.sha256

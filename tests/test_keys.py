@@ -318,8 +318,8 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         lambda c: c.replace("build/data/targets.toml", '"linux/arm/v7"', '"linux/arm/v8"'),
         {"sbom armv7", "buildx all"},
     ),
-    "a budget": (
-        lambda c: c.replace("build/data/targets.toml", "budget_rootfs = ", "budget_rootfs = 1"),
+    "a cap": (
+        lambda c: c.replace("build/data/targets.toml", "cap_rootfs = ", "cap_rootfs = 1"),
         set(),
     ),
     "a mode in the root file system": (

@@ -75,7 +75,7 @@ def test_looking_at_what_a_build_left(places: Path, shared_cache: Path) -> None:
     before = state(dist)
     for words in (*PRODUCTS, *SOURCES, *COMPILING):
         done = invoke(*words)
-        # The budgets are for the compressed images, and an empty report has nothing to look up.
+        # The caps are for the compressed images, and an empty report has nothing to look up.
         code = 3 if words == ["size", "--check"] else 2 if words[0] == "symbolize" else 0
         assert done.returncode == code, (words, done.stderr)
         assert done.stdout or "nothing to do in this report" in done.stderr, words

@@ -260,8 +260,11 @@ def test_the_lowest_go_that_fits(
     monkeypatch.setattr(candidate, "make", made(go, had))
     monkeypatch.setattr(
         impact,
-        "faults_of_patches",
-        lambda before, after: [] if bump.plain_version(after) in fit else ["a patch misses"],
+        "of_patches",
+        lambda before, after: (
+            [] if bump.plain_version(after) in fit else ["a patch misses"],
+            [],
+        ),
     )
     found = along.toolchain(go, {}, pin("tailscale"), tmp_path)
     assert (bump.plain_version(found.pin) if found else None) == taken
@@ -373,14 +376,14 @@ def test_it_is_dropped_by_the_same_version_once_it_can_be_had(
 
 
 def test_what_changed_stops_and_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(impact, "faults_of_patches", lambda *_: ["a patch misses"])
+    monkeypatch.setattr(impact, "of_patches", lambda *_: (["a patch misses"], []))
     busybox = pin("busybox")
     done = bump.Bump(busybox, busybox, impact=impact.of(busybox, busybox))
     assert done.impact.stops == ["a patch misses"]
     assert any(line.endswith("a patch misses") for line in bump.summary(done))
     with pytest.raises(GateFailed, match="needs a person"):
         inputs._require_no_stops(done)
-    monkeypatch.setattr(impact, "faults_of_patches", lambda *_: [])
+    monkeypatch.setattr(impact, "of_patches", lambda *_: ([], []))
     inputs._require_no_stops(bump.Bump(busybox, busybox, impact=impact.of(busybox, busybox)))
 
 

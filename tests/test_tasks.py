@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Any
 
 import pytest
 from checkouts import copied
+
+from build.config import targets
+from build.gates import ratio, size
+from build.image import products
 
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = (
@@ -242,18 +247,28 @@ def test_the_whole_build_as_json(shared_cache: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_exceeded_budget_ends_with_3(shared_cache: Path, places: Path) -> None:
-    """Negative control of the gate, in a copy of the checkout with a budget of one byte."""
+def test_an_exceeded_cap_ends_with_3_and_a_weight_that_rose_with_4(
+    shared_cache: Path, places: Path
+) -> None:
+    """Negative controls of both gates, in a copy of the checkout with other figures."""
     copy = copied(places / "copy")
     data = copy / "build" / "data" / "targets.toml"
     text = data.read_text()
-    import re
 
-    data.write_text(re.sub(r"budget_busybox = [\d_]+", "budget_busybox = 1", text))
-    for words in (["build", "--arch", "arm64"], ["size", "--arch", "arm64", "--check"]):
-        argv = [sys.executable, "-m", "invoke", *words]
-        done = subprocess.run(argv, cwd=copy, env=os.environ, text=True, capture_output=True)
-        assert done.returncode == 3, done.stderr
-        assert "arm64 busybox:" in done.stderr
-        assert "B too many" in done.stderr
-        assert "OVER" in done.stdout
+    def both(code: int, *, told: str, table: str) -> None:
+        for words in (["build", "--arch", "arm64"], ["size", "--arch", "arm64", "--check"]):
+            argv = [sys.executable, "-m", "invoke", *words]
+            done = subprocess.run(argv, cwd=copy, env=os.environ, text=True, capture_output=True)
+            assert done.returncode == code, done.stderr
+            assert told in done.stderr
+            assert table in done.stdout
+
+    data.write_text(re.sub(r"cap_rootfs = [\d_]+", "cap_rootfs = 1", text))
+    both(3, told="arm64 rootfs:", table="OVER")
+    data.write_text(text)
+    # A thousandth beyond the tolerance; nothing is built for that.
+    rows = size.of_images(products.images([targets.target("arm64")]))
+    (ours,) = [row.size for row in rows if row.component == ratio.BINARY]
+    known = ratio.Weight(ratio.now(), upstream=4_000_000, ours=int(ours / 1.006))
+    ratio.write({"arm64": known}, copy / "build" / "data" / "weight.json")
+    both(4, told="our own weight rose", table="ROSE")

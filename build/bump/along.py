@@ -46,7 +46,7 @@ def toolchain(go: Pin, row: Mapping[str, Any], tailscale: Pin, scratch: Path) ->
             if lowest is None:
                 raise
             break
-        if not impact.faults_of_patches(go, found.pin):
+        if not impact.of_patches(go, found.pin)[0]:
             return found
         log.warn(f"our patches do not fit Go {version}; the next patch release is tried")
         lowest = lowest or found

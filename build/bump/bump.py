@@ -17,7 +17,7 @@ from typing import Any
 import tomlkit
 from packaging.version import Version
 
-from build.bump import along, candidate, impact
+from build.bump import along, candidate, holders, impact
 from build.bump.candidate import Candidate
 from build.bump.impact import Impact
 from build.config import pins, substitutes, targets
@@ -26,9 +26,9 @@ from build.core import cache, digest
 from build.core.errors import BuildFailed, UserError
 from build.core.git import Git
 from build.core.version import first_of, is_stable
-from build.gates import size
+from build.gates import ratio, size
 from build.golang.gotool import toolchain_version
-from build.pipeline import order
+from build.pipeline import order, variants
 from build.router import render
 from build.sbom import notices
 
@@ -44,7 +44,8 @@ class Bump:
     `before` and `after` are the pins; equal ones mean that there is nothing to do. `verified` says
     whether the Go checksum database has the sum (None if it is no Go module), `written` whether
     pins.toml was. `along` are other pins, before and after, that go with this one. `measures` are
-    the sizes after, with those before; empty unless it was built.
+    the sizes after, with those before, `shares` what upstream's recipe makes of the version after;
+    both are empty unless it was built. `holders` are copyright holders that are new or gone.
     """
 
     before: Pin
@@ -53,7 +54,9 @@ class Bump:
     written: bool = False
     impact: Impact = field(default_factory=Impact)
     along: list[tuple[Pin, Pin]] = field(default_factory=list)
+    holders: list[str] = field(default_factory=list)
     measures: list[size.Measure] = field(default_factory=list)
+    shares: list[ratio.Share] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -67,7 +70,8 @@ def bump(
 
     `force` allows an older version, `build` compiles both versions for their sizes, `dry_run`
     writes nothing. pins.toml changes last or, if anything fails, not at all. Raises UserError for
-    a version that is not taken, SourceError if it cannot be had, GateFailed over budget.
+    a version that is not taken, SourceError if it cannot be had, GateFailed above
+    the cap, WeightRose if our own weight rose.
     """
     # Of this checkout: two bumps of one file take turns, other checkouts need not wait.
     mark = digest.of_bytes(str(pins.FILE).encode())[:16]
@@ -92,14 +96,17 @@ def bump(
         result.along = [(now[one.pin.name], one.pin) for one in chosen[1:]]
         with pins.instead(*(one.pin for one in chosen)):
             result.impact = impact.of(before, new.pin)
+        if held := result.impact.holders:
+            result.holders = holders.differences(holders.read(_root() / holders.FILE), held)
         result.impact.todo += [
             f"compare h1 of {one.pin.title} with the Go checksum database: it was silent"
             for one in chosen
             if one.verified is False
         ]
         if build:
-            result.measures = _sizes(result)
+            _measure(result)
             size.require(result.measures)
+            ratio.require(result.shares)
         fresh = text
         for one in chosen:
             fresh = _updated(fresh, one.pin.name, one.fields)
@@ -109,6 +116,8 @@ def bump(
         if not dry_run:
             # Every time: whoever was stopped between the two files runs it again.
             notices.write(_root() / SOURCES, pins.load(pins.FILE))
+            if held:
+                holders.write(held, _root() / holders.FILE)
             if new.pin.module == TAILSCALE:
                 _render_scripts(new.pin)
         return result
@@ -219,6 +228,8 @@ def summary(done: Bump) -> list[str]:
     if indirect:
         lines.append(f"modules   {indirect} indirect ones differ too; --json names them")
     lines = [line for line in lines if line]
+    lines += [f"holder    {line}" for line in done.holders]
+    lines += [f"moved     {line}" for line in done.impact.moved]
     lines += [f"stops     {line}" for line in done.impact.stops]
     lines += [f"to do     {line}" for line in done.impact.todo]
     if not done.measures:
@@ -231,8 +242,8 @@ def summary(done: Bump) -> list[str]:
     return lines
 
 
-def _sizes(result: Bump) -> list[size.Measure]:
-    """Build every platform with both pins; returns the sizes after, with those before."""
+def _measure(result: Bump) -> None:
+    """Build every platform with both pins, and the one after by upstream's recipe too."""
     sets = []
     for side in (0, 1):
         chosen = [pair[side] for pair in [(result.before, result.after), *result.along]]
@@ -244,8 +255,11 @@ def _sizes(result: Bump) -> list[size.Measure]:
                 products=False,
             )
             sets.append(order.build(request).measures)
+            result.shares = variants.weighed(ratio.of(sets[-1])) if side else []
     before = {(row.target, row.component): row.size for row in sets[0]}
-    return [replace(row, before=before.get((row.target, row.component), 0)) for row in sets[1]]
+    result.measures = [
+        replace(row, before=before.get((row.target, row.component), 0)) for row in sets[1]
+    ]
 
 
 # --- writing ------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from build.bump import changes, relied
+from build.bump import changes, holders, relied
 from build.config import features, licences, targets
 from build.config.pins import Pin
 from build.core import cache
@@ -23,13 +23,17 @@ FEATURES = "feature/featuretags/featuretags.go"
 class Impact:
     """The features and Go modules of Tailscale that differ, and what a person has to do.
 
-    `stops` are what a build would stop at, `todo` is what else to look at.
+    `stops` are what a build would stop at, `todo` is what else to look at; `moved` are lines that
+    we change and that stand elsewhere now, where our patches find them by themselves.
+    `holders` are the copyright holders of what is linked, if that could be listed.
     """
 
     features: list[changes.FeatureChange] = field(default_factory=list)
     modules: list[changes.ModuleChange] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
+    holders: holders.Holders = field(default_factory=dict)
 
 
 def of(before: Pin, after: Pin) -> Impact:
@@ -38,7 +42,7 @@ def of(before: Pin, after: Pin) -> Impact:
     Raises SourceError or BuildFailed if one of them cannot be read.
     """
     found = Impact()
-    found.stops = faults_of_patches(before, after)
+    found.stops, found.moved = of_patches(before, after)
     if after.name == "tailscale":
         _compare_tailscale(found, before, after)
     found.todo.append(f"see whether `why` of the pin still holds: {after.why}")
@@ -73,6 +77,7 @@ def _linked(found: Impact) -> set[str]:
             for name, (home, dirs) in buildinfo.listed(go, target, words, scratch).items():
                 texts[name] = texts.get(name, {}) | licences.files(home, dirs)
     texts[STD] = licences.files(go.root)
+    found.holders = holders.of(texts)
     try:
         licences.check(texts, licences.load())
     except BuildFailed as error:
@@ -90,9 +95,11 @@ def in_zip(path: Path, name: str) -> str:
         raise BuildFailed(f"{path.name} has no {name}", why=str(error)) from error
 
 
-def faults_of_patches(before: Pin, after: Pin) -> list[str]:
-    """Return which of our patches and anchors no longer fit the new sources, with the lines."""
-    go, found = order.go_command(), list[str]()
+def of_patches(before: Pin, after: Pin) -> tuple[list[str], list[str]]:
+    """Return which of our patches and anchors no longer fit the new sources, with the lines; and
+    which lines that we change stand elsewhere.
+    """
+    go, found, moved = order.go_command(), list[str](), list[str]()
     with cache.scratch() as scratch:
         both = []
         for name, pin in (("before", before), ("after", after)):
@@ -101,7 +108,22 @@ def faults_of_patches(before: Pin, after: Pin) -> list[str]:
         try:
             for old, new in zip(*both, strict=True):
                 found += anchoring.faults(new.name, new.root, old.root)
-                found += [row.state for row in relied.patches(new) if row.kind == relied.PATCH]
+                was, now = list(relied.patches(old)), list(relied.patches(new))
+                found += [row.state for row in now if row.kind == relied.PATCH]
+                moved += _moved(was, now)
         except BuildFailed as error:
             found.append(f"{error.what}: {error.why}")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)), list(dict.fromkeys(moved))
+
+
+def _moved(was: list[relied.Place], now: list[relied.Place]) -> list[str]:
+    """Return where the hunks of one source stand now that stood elsewhere in the version before."""
+    before: dict[str, list[str]] = {}
+    for row in was:
+        before.setdefault(row.by, []).append(row.where)
+    said = []
+    for row in now:
+        stood = before.get(row.by, [])
+        if row.kind != relied.PATCH and stood and (old := stood.pop(0)) != row.where:
+            said.append(f"{row.by}: {old} -> {row.where.removeprefix(old.rpartition(':')[0])[2:]}")
+    return said

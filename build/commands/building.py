@@ -15,8 +15,8 @@ from build.commands.common import (
     one_of,
 )
 from build.config import features, targets
-from build.core import errors, marks, paths
-from build.gates import size
+from build.core import errors, log, marks, paths
+from build.gates import ratio, size
 from build.golang import tailscale
 from build.image import products
 from build.image import record as dist_record
@@ -48,6 +48,7 @@ def _build(
         assembler=assembler,
     )
     result = order.build(request)
+    shares = ratio.of(result.measures)
     rows = {
         name: {key: value for key, value in row.items() if key not in ("from", "files")}
         for name, row in result.record.items()
@@ -56,7 +57,7 @@ def _build(
         report.print_json(
             {
                 "release": request.release.tag,
-                "sizes": report.size_rows(result.measures),
+                "sizes": report.size_rows(result.measures, shares),
                 "products": rows,
                 "ran": result.ran,
                 "seconds": round(result.seconds, 3),
@@ -70,8 +71,14 @@ def _build(
         ran = f"{len(result.ran)} stages ran" if result.ran else "nothing to do"
         print(f"{ran}, {result.seconds:.1f} s")
     if compress == DEFAULT:
-        # The budgets are those of what is published; who asks for other trades sees the table.
+        # Caps and weights are those of what is published; who asks for other trades sees the table.
         size.require(result.measures)
+        ratio.require(shares)
+        if not_held := [one.target for one in shares if one.accepted and not one.upstream]:
+            log.warn(
+                f"our own weight is not compared ({', '.join(not_held)}): weight.json is of other "
+                "versions; `invoke size --check` builds upstream's recipe of these"
+            )
 
 
 def _show_costs(target: targets.Target, only: list[str], json: bool) -> None:
@@ -173,17 +180,18 @@ def tags(c, arch="", json=False, debug=False):
     help={
         "arch": ARCH_HELP,
         "by": "package, section or feature: where the bytes are (compiles into the cache; arm64)",
-        "check": "exit with 3 if a budget is exceeded",
+        "check": "exit with 3 above the cap, with 4 if our share of upstream's recipe rose",
+        "accept": "accept our share of upstream's recipe as it is now, in build/data/weight.json",
         "record": "record the sizes under this release tag in build/data/sizes.json",
         **COMMON,
     },
 )
 @command
-def size_(c, arch, by="", check=False, record="", json=False, debug=False):
-    """Show the size of each component in dist/ against its budget; --by compiles (cache only)."""
+def size_(c, arch, by="", check=False, accept=False, record="", json=False, debug=False):
+    """Show the size of each component in dist/ against cap and weight; --by compiles."""
     if by:
         one_of("by", by, ("package", "section", "feature"))
-        if check or record:
+        if check or accept or record:
             raise errors.UserError("--by neither checks nor records", cure="leave one of them out")
         for target in targets.select(arch or ["arm64"]):
             if by == "feature":
@@ -195,21 +203,29 @@ def size_(c, arch, by="", check=False, record="", json=False, debug=False):
             else:
                 report.weight_table(weights, by, target.name)
         return
-    _show_sizes(arch, check, record, json)
+    _show_sizes(arch, check, accept, record, json)
 
 
-def _show_sizes(arch: list[str], check: bool, record: str, json: bool) -> None:
+def _show_sizes(arch: list[str], check: bool, accept: bool, record: str, json: bool) -> None:
     release = named_release(record) if record else None
     # A gate, and a release, are about all platforms; looking is about what is there.
-    every = targets.select(arch) if arch or check or record else products.there()
+    gate = check or accept or bool(record)
+    every = targets.select(arch) if arch or gate else products.there()
     found = products.images(every or targets.select([]), release)
     measures = size.of_images(found)
+    shares = ratio.of(measures)
+    if accept or (check and not any(row.over for row in measures)):
+        shares = variants.weighed(shares, every=accept)
     if json:
-        report.print_json(report.size_rows(measures))
+        report.print_json(report.size_rows(measures, shares))
     else:
         report.sizes(measures, ", ".join(sorted({one.release.tag for one in found})))
+        report.shares(shares)
+    if accept:
+        ratio.accept(shares)
     if check:
         size.require(measures)
+        ratio.require(ratio.of(measures) if accept else shares)
     if release:
         size.record(release.tag, measures)
 

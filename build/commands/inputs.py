@@ -107,6 +107,7 @@ def bump(
         report.module_changes(done.impact.modules)
     if done.measures:
         report.size_changes(done.measures, f"Sizes, {done.before.title} -> {done.after.version}")
+        report.shares(done.shares)
     print("\n".join(bumping.summary(done)))
     _require_no_stops(done)
 

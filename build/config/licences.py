@@ -103,6 +103,22 @@ def _names_a_holder(line: str) -> bool:
     return len(set(words) - _OF_NAMES) <= 2
 
 
+_AROUND = re.compile(
+    r"\(c\)|©|\bcopyright\b|\ball rights reserved\b|\b(19|20)\d\d\b(\s*[-–,]\s*(present\b)?)?",
+    re.IGNORECASE,
+)
+
+
+def holders(text: str) -> list[str]:
+    """Return who holds the copyright, by the lines that name no more than that, without years."""
+    named = [_AROUND.sub(" ", line) for line in text.splitlines() if _names_a_holder(line)]
+    bare = [" ".join(line.split()).strip(" -–,;:.*#/") for line in named]
+    # A template's placeholder is nobody.
+    return list(
+        dict.fromkeys(line for line in bare if re.search(r"\w", line) and line[0] not in "[{")
+    )
+
+
 def identity(text: str) -> str:
     """Return the sum of what a licence says: its words, without the lines that only name a holder.
 

@@ -29,9 +29,7 @@ class Target:
     routeros: str
     qemu: tuple[str, ...]
     aliases: tuple[str, ...]
-    budget_rootfs: int
-    budget_tailscale: int
-    budget_busybox: int
+    cap_rootfs: int
 
     def __hash__(self) -> int:
         """Hash by name, which is unique; `go_env` itself cannot be hashed."""
@@ -55,7 +53,7 @@ _SCHEMA = schema.table(
             "routeros": _WORD,
             "qemu": schema.either(schema.fixed(), schema.fixed(_WORD, _WORD)),
             "aliases": schema.each(schema.text(r"[a-z0-9._/-]+", "a name in lower case")),
-            **{f"budget_{part}": schema.whole(1) for part in ("rootfs", "tailscale", "busybox")},
+            "cap_rootfs": schema.whole(1),
         }
     ),
     r"[a-z0-9_]+",

@@ -56,5 +56,11 @@ class GateFailed(Error):
     exit_code = 3
 
 
+class WeightRose(GateFailed):
+    """The binary's share of what upstream's recipe gives is larger than what was accepted."""
+
+    exit_code = 4
+
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C (128 + SIGINT), the shells' convention."""

@@ -1,4 +1,4 @@
-"""The gate on size: measure, compare with budgets and the last recorded release."""
+"""The gate on size: measure, compare with the cap and the last recorded release."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Recorded = dict[str, dict[str, dict[str, int]]]
 
 @dataclass(frozen=True)
 class Measure:
-    """One measured component of one platform's image; sizes in bytes, `budget` 0 for none.
+    """One measured component of one platform's image; sizes in bytes, `cap` 0 for none.
 
     `before` is the size in the last recorded release, 0 if there is none.
     """
@@ -30,14 +30,14 @@ class Measure:
     target: str
     component: str
     size: int
-    budget: int
+    cap: int
     before: int
     sha256: str = ""
 
     @property
     def over(self) -> bool:
-        """Whether it exceeds its budget."""
-        return bool(self.budget) and self.size > self.budget
+        """Whether it exceeds its cap."""
+        return bool(self.cap) and self.size > self.cap
 
 
 def recorded(path: Path = SIZES) -> Recorded:
@@ -68,11 +68,7 @@ def last_release(history: Recorded) -> str:
 def measure(target: Target, files: Rootfs, history: Recorded) -> list[Measure]:
     """Return the measures of a platform's root file system: each file, and the whole."""
     before = history.get(last_release(history), {}).get(target.name, {})
-    budgets = {
-        "tailscale.combined": target.budget_tailscale,
-        "busybox": target.budget_busybox,
-        ROOTFS: target.budget_rootfs,
-    }
+    caps = {ROOTFS: target.cap_rootfs}
     sizes: Mapping[str, tuple[int, str]] = {
         Path(entry.path).name: (entry.size, entry.sha256)
         for entry in files.entries
@@ -80,7 +76,7 @@ def measure(target: Target, files: Rootfs, history: Recorded) -> list[Measure]:
     }
     rows = {**sizes, ROOTFS: (files.size, "")}
     return [
-        Measure(target.name, part, size, budgets.get(part, 0), before.get(part, 0), sha256)
+        Measure(target.name, part, size, caps.get(part, 0), before.get(part, 0), sha256)
         for part, (size, sha256) in rows.items()
     ]
 
@@ -92,19 +88,19 @@ def of_images(images: Iterable[products.Image]) -> list[Measure]:
 
 
 def require(measures: list[Measure]) -> None:
-    """Raise GateFailed naming what exceeds its budget and by how much, if anything does."""
+    """Raise GateFailed naming what exceeds its cap and by how much, if anything does."""
     over = [row for row in measures if row.over]
     if over:
         raise GateFailed(
-            "the image is larger than its budget",
+            "the image is larger than its cap",
             why="".join(
-                f"\n    {row.target} {row.component}: {row.size:,} B of {row.budget:,} B allowed, "
-                f"{row.size - row.budget:,} B too many"
+                f"\n    {row.target} {row.component}: {row.size:,} B of {row.cap:,} B allowed, "
+                f"{row.size - row.cap:,} B too many"
                 + (f", {row.size - row.before:+,} B since the last release" if row.before else "")
                 for row in over
             ),
-            cure="`invoke features` shows what is in; a wanted growth needs its budget raised in "
-            "build/data/targets.toml, with the reason in the commit",
+            cure="`invoke features` shows what is in; whether the devices can have more is for a "
+            "person to say, in build/data/targets.toml",
         )
 
 

@@ -56,6 +56,7 @@ class Recipe:
     puts the Mozilla CA set into the binary. `features`, if given, are in and no others, whatever
     they need: that is for showing what breaks. `modules` takes the patched Go modules, `stdlib`
     our changes of the standard library, `symbols` leaves a file of symbols beside the binary.
+    `pristine` takes Tailscale's source as it is, without patches/tailscale.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Recipe:
     modules: bool = True
     stdlib: bool = True
     symbols: bool = False
+    pristine: bool = False
 
 
 OURS = Recipe("ours", symbols=True)
@@ -78,6 +80,7 @@ UPSTREAM = Recipe(
     roots=False,
     modules=False,
     stdlib=False,
+    pristine=True,
     features=tuple(
         "advertiseexitnode advertiseroutes cli dns gro health ipnbus iptables listenrawdisco "
         "netstack osrouter peerapiserver portmapper unixsocketidentity useexitnode "
@@ -86,6 +89,14 @@ UPSTREAM = Recipe(
 )
 """What the design that we follow does: no inlining, stock linker, a CA file beside the binary, and
 its features without those that they need."""
+FITTED = replace(UPSTREAM, name="fitted", pristine=False)
+"""Upstream's recipe with our files in the daemon, which our entrypoint and the laboratory need."""
+
+
+def pristine(go: Go) -> Go:
+    """Return the same go command with Tailscale's source as it is; substitutes stay in place."""
+    # Patches are found by the pin's name.
+    return replace(go, tailscale=replace(go.tailscale, name=f"{go.tailscale.name}-pristine"))
 
 
 def check_go_version(go_mod: str, go_version: str) -> None:
@@ -201,6 +212,7 @@ def build(
     the machine and the code that made it are in the key, but not in the name: they give the same.
     Raises BuildFailed if the go command fails.
     """
+    go = pristine(go) if recipe.pristine else go
     lean = linker if recipe.lean else None
     build_tags = tags_of(go, recipe)
     nowhere = Path("OUT")
@@ -208,7 +220,7 @@ def build(
         "name": "tailscaled",
         "target": target.name,
         "tailscale": go.tailscale.sha256,
-        "patches": digest.of_json(patching.patches_identity(PATCHES / "tailscale")),
+        "patches": digest.of_json(patching.patches_identity(PATCHES / go.tailscale.name)),
         "go": go.go.sha256,
         "environment": {"GOARCH": target.goarch, **target.go_env},
         "modules": digest.of_json(modules.identity()) if recipe.modules else "",

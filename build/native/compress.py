@@ -30,7 +30,7 @@ METHODS: dict[str, tuple[str, ...]] = {
 and start time.
 """
 DEFAULT = next(iter(METHODS))
-"""What is published, and what the budgets are for."""
+"""What is published, and what the gates on size are for."""
 
 Tools = Mapping[str, Artifact]
 

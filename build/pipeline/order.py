@@ -35,7 +35,7 @@ class Request:
     """What to build: platforms, release, way to compress; `whole` asks for the one index of all.
 
     `assembler`, one of ASSEMBLERS, makes that index. `offline` forbids the network, `check_size`
-    makes an exceeded budget an error; without `products` nothing is written to dist/.
+    makes an exceeded cap an error; without `products` nothing is written to dist/.
     """
 
     targets: Sequence[Target]

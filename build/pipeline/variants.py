@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from build.config import features, tools
-from build.config.targets import Target
+from build.config.targets import Target, targets
 from build.core import cache
 from build.core.artifacts import Artifact
-from build.gates import weigh
+from build.gates import ratio, weigh
 from build.golang import tailscale
 from build.native import compress, packers
 from build.pipeline import order
@@ -22,7 +22,8 @@ def build(target: Target, recipe: tailscale.Recipe, method: str = "") -> tuple[A
     others like the images, unless it is given. For comparisons: it goes into no image. Raises what
     the stages raise.
     """
-    method = method or ("upx" if recipe is tailscale.UPSTREAM else compress.DEFAULT)
+    theirs = recipe in (tailscale.UPSTREAM, tailscale.FITTED)
+    method = method or ("upx" if theirs else compress.DEFAULT)
     tools.require()
     go = order.go_command()
     made = tailscale.build(go, target, order.release_of(), recipe, order.lean_linker(go))
@@ -34,6 +35,20 @@ def build(target: Target, recipe: tailscale.Recipe, method: str = "") -> tuple[A
         lambda: packers.tools(method, target, go.trees),
     )
     return raw, packed.artifact("tailscale.combined")
+
+
+def weighed(shares: Sequence[ratio.Share], *, every: bool = False) -> list[ratio.Share]:
+    """Return the shares with upstream's recipe built where it is not known for these pins.
+
+    Each takes a compilation the first time. One that nothing was accepted for is left as it is,
+    unless `every` is asked for. Raises what the stages raise.
+    """
+    return [
+        share
+        if share.upstream or not (share.accepted or every)
+        else ratio.with_upstream(share, build(targets()[share.target], tailscale.UPSTREAM)[1].size)
+        for share in shares
+    ]
 
 
 SYMBOLS = replace(tailscale.OURS, name="symbols", ldflags=(), symbols=False)

@@ -22,13 +22,13 @@ POLL = 5.0
 class FleetStopped(errors.Error):
     """More of a ring failed than is tolerated: the rings after it were not begun."""
 
-    exit_code = 4
+    exit_code = 5
 
 
 class FleetIncomplete(errors.Error):
     """All rings were gone through, and some routers do not have what they should."""
 
-    exit_code = 5
+    exit_code = 6
 
 
 @dataclass(frozen=True)

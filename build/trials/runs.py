@@ -220,7 +220,7 @@ def measure(
     runtime.require_machine([one])
     image = bundle.read(layout, one) if layout else images([one], offline)[one.name]
     mt_lab = program(offline)
-    _, packed = variants.build(one, tailscale.UPSTREAM)
+    _, packed = variants.build(one, tailscale.FITTED)
     theirs = cache.checked(packed).read_bytes()
     sides = (
         measuring.Side(figures.OURS, image, digest.of_bytes(image.file(BINARY))),

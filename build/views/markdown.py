@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from build.config import substitutes
 from build.config.pins import pins
-from build.gates import records, size
+from build.gates import ratio, records, size
+from build.views import report
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -18,19 +19,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def sizes(measures: Sequence[size.Measure]) -> str:
-    """Return the table of extracted sizes with budgets and the change since the last release."""
+    """Return the table of extracted sizes with caps and the change since the last release."""
     last = size.last_release(size.recorded()) or "last release"
     rows = [
         (
             row.target,
             row.component,
             f"{row.size:,}",
-            f"{row.size / row.budget:.1%}{' **over**' if row.over else ''}" if row.budget else "",
+            f"{row.size / row.cap:.1%}{' **over**' if row.over else ''}" if row.cap else "",
             f"{row.size - row.before:+,}" if row.before else "",
         )
         for row in measures
     ]
-    return table(("platform", "component", ">bytes", ">of budget", f">since {last}"), rows)
+    return table(("platform", "component", ">bytes", ">of cap", f">since {last}"), rows)
 
 
 def gates(runs: Sequence[records.Record]) -> str:
@@ -45,7 +46,10 @@ def gates(runs: Sequence[records.Record]) -> str:
 
 def summary(tag: str, measures: Sequence[size.Measure], runs: Sequence[records.Record]) -> str:
     """Return the whole report of a build."""
-    parts = [f"## {tag}: extracted sizes", sizes(measures), "## Runtime gate"]
+    parts = [f"## {tag}: extracted sizes", sizes(measures)]
+    parts += ["## Binary, compressed, against upstream's recipe"]
+    parts += [table(report.SHARE_COLUMNS, report.share_rows(ratio.of(measures)))]
+    parts += ["## Runtime gate"]
     parts.append(gates(runs) if runs else "It has not run on these images.\n")
     if others := [one for pin in pins().values() for one in substitutes.of(pin)]:
         parts += ["## Substitutes", *(f"- {one.told}\n" for one in others)]

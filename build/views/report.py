@@ -10,7 +10,7 @@ from typing import Any
 from build.bump import changes
 from build.config import features, tools
 from build.core.digest import canonical_json
-from build.gates import figures, records, runtime, size, weigh
+from build.gates import figures, ratio, records, runtime, size, weigh
 from build.image import products
 
 
@@ -37,12 +37,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def sizes(measures: Sequence[size.Measure], tag: str) -> None:
-    """Print the table of components with their share of the budget and change since a release."""
+    """Print the table of components with their share of the cap and change since a release."""
     history = size.recorded()
     last = size.last_release(history)
     rows = []
     for row in measures:
-        share = f"{row.size / row.budget:.1%}" if row.budget else ""
+        share = f"{row.size / row.cap:.1%}" if row.cap else ""
         mark = " OVER" if row.over else ""
         change = f"{row.size - row.before:+,}" if row.before else ""
         rows.append(
@@ -51,14 +51,49 @@ def sizes(measures: Sequence[size.Measure], tag: str) -> None:
     since = f">since {last}" if last else ">since last release"
     table(
         f"Extracted sizes, {tag}",
-        ("platform", "component", ">bytes", ">of budget", since, "sha256"),
+        ("platform", "component", ">bytes", ">of cap", since, "sha256"),
         rows,
     )
 
 
-def size_rows(measures: Sequence[size.Measure]) -> list[dict[str, Any]]:
-    """Return the same as rows for JSON."""
-    return [vars(row) | {"over": row.over} for row in measures]
+def size_rows(
+    measures: Sequence[size.Measure], weights: Sequence[ratio.Share] = ()
+) -> list[dict[str, Any]]:
+    """Return both as rows for JSON: `weight` is in the rows of the binaries, else null."""
+    known = {(one.target, ratio.BINARY): one.as_json() for one in weights}
+    return [
+        vars(row) | {"over": row.over, "weight": known.get((row.target, row.component))}
+        for row in measures
+    ]
+
+
+SHARE_COLUMNS = ("platform", ">ours", ">upstream's", ">share", ">accepted", ">upstream since")
+
+
+def share_rows(weights: Sequence[ratio.Share]) -> list[Sequence[str]]:
+    """Return platform, bytes of both, the share, the accepted one, how upstream's grew since."""
+    rows: list[Sequence[str]] = []
+    for one in weights:
+        grown = ""
+        if one.upstream and one.accepted:
+            was = one.accepted.holds.tailscale
+            grown = f"{one.upstream / one.accepted.upstream - 1:+.1%} since {was}"
+        rows.append(
+            (
+                one.target,
+                f"{one.ours:,}",
+                f"{one.upstream:,}" if one.upstream else "not measured",
+                (f"{one.now:.4f}" if one.now else "") + (" ROSE" if one.rose else ""),
+                f"{one.before:.4f}" if one.before else "",
+                grown,
+            )
+        )
+    return rows
+
+
+def shares(weights: Sequence[ratio.Share]) -> None:
+    """Print our own weight: the binaries against upstream's recipe."""
+    table("Binary, compressed, against upstream's recipe", SHARE_COLUMNS, share_rows(weights))
 
 
 def feature_table(resolution: features.Resolution, version: str) -> None:
@@ -109,11 +144,11 @@ def size_changes(measures: Sequence[size.Measure], title: str) -> None:
             f"{row.before:,}" if row.before else "",
             f"{row.size:,}",
             f"{row.size - row.before:+,}" if row.before else "",
-            f"{row.size / row.budget:.1%}" if row.budget else "",
+            f"{row.size / row.cap:.1%}" if row.cap else "",
         )
         for row in measures
     ]
-    table(title, ("platform", "component", ">before", ">after", ">change", ">of budget"), rows)
+    table(title, ("platform", "component", ">before", ">after", ">change", ">of cap"), rows)
 
 
 def weight_table(weights: Sequence[weigh.Weight], by: str, target: str) -> None:

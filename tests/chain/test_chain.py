@@ -111,6 +111,8 @@ def test_renovate_opens_a_complete_pull_request(story: Story) -> None:
     with story.step("its postUpgrade task has completed the pin") as seen:
         files = {row["filename"] for row in story.ask("GET", f"pulls/{pull['number']}/files")}
         scripts = {name for name in files if re.fullmatch(r"routeros/[a-z-]+\.rsc", name)}
+        # Where a linked module names another holder of its copyright, that is recorded too.
+        files -= {"build/data/holders.json"}
         assert files - scripts == {"build/data/pins.toml", "docs/SOURCES.md"}
         story.git("fetch", "-q", "origin", pull["head"]["ref"])
         text = story.git("show", "FETCH_HEAD:build/data/pins.toml")
