@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
         (cache.Damaged, 1),
         (errors.UserError, 2),
         (errors.GateFailed, 3),
+        (errors.WeightRose, 4),
         (fleet.FleetStopped, 5),
         (fleet.FleetIncomplete, 6),
     ],
