@@ -35,10 +35,17 @@ def _lan_out_by_tunnel(world: World) -> Iterator[None]:
 
 
 def _lan_both_ways(world: World, when: str) -> None:
-    """Raise Failed unless client and LAN host reach each other, IPv4 and IPv6."""
+    """Raise Failed unless client and LAN host reach each other, IPv4 and IPv6.
+
+    Some seconds are for what was set just now to arrive at both ends of the tunnel.
+    """
     for family in (0, 1):
         lan, peer = world.net.home.lan[family], world.client.addresses()[family]
-        demand(world.reaches_lan(family), f"the client does not reach {lan} {when}")
+
+        def there(family: int = family) -> bool:
+            return world.reaches_lan(family)
+
+        world.wait(there, 8, f"the client does not reach {lan} {when}")
         demand(world.ping("lan", peer), f"the LAN host does not reach the client {peer} {when}")
 
 
