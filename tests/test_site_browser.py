@@ -7,6 +7,7 @@ dist/site-shots/.
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -335,6 +336,87 @@ def test_where_nothing_can_be_copied_the_page_says_so(opened: Open) -> None:
     assert seen.page.evaluate("document.activeElement.id") == "block"
 
 
+# --- the QR code --------------------------------------------------------------------------------
+
+PIXELS = """async (picture) => {
+  const image = new Image();
+  image.src = `data:image/png;base64,${picture}`;
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.width, image.height];
+  const brush = canvas.getContext("2d");
+  brush.drawImage(image, 0, 0);
+  const { data } = brush.getImageData(0, 0, image.width, image.height);
+  return [image.width, image.height, [...data].filter((_, at) => at % 4 === 1)];
+}"""
+
+
+def scanned(seen: Seen) -> list[str]:
+    """What a camera's reader sees on the screen as it is shown."""
+    import zxingcpp
+
+    picture = base64.b64encode(seen.page.screenshot()).decode()
+    # in a page without our policy, which lets no picture in
+    other = seen.context.browser.new_page()
+    width, height, green = other.evaluate(PIXELS, picture)
+    other.close()
+    grey = memoryview(bytes(green)).cast("B", (height, width))
+    return [found.text for found in zxingcpp.read_barcodes(grey)]
+
+
+LOGINS = [
+    site.EXAMPLE,
+    "https://headscale.example.com/register/nodekey:" + "0123456789abcdef" * 4,
+    "http://10.0.0.1:8080/a/" + "x" * 189,
+]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_phone_reads_the_address(
+    width: int, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for scheme in ("light", "dark"):
+        seen = opened(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        assert scanned(seen) == []
+        for number, address in enumerate(LOGINS):
+            # as a terminal of few columns shows it
+            seen.page.fill("#login", "")
+            seen.page.evaluate("(text) => navigator.clipboard.writeText(text)", broken(address))
+            seen.page.focus("#login")
+            seen.page.keyboard.press("Control+V")
+            seen.page.locator("#code").scroll_into_view_if_needed()
+            assert scanned(seen) == [address]
+            assert address in seen.page.text_content("#scanned")
+            assert too_wide(seen) == []
+            if not number:
+                shoot(seen, f"qr-{width}-{scheme}", monkeypatch)
+
+
+def broken(address: str) -> str:
+    return "\n".join(address[at : at + 76] for at in range(0, len(address), 76))
+
+
+def test_what_is_no_address_gives_no_code(opened: Open) -> None:
+    seen = opened()
+    for text in ("To authenticate, visit: https://x.example/a/0", "x", "https://x/" + "a" * 700):
+        seen.page.fill("#login", text)
+        assert not seen.page.is_visible("#code")
+        assert "no address" in seen.page.text_content("#scanned")
+    seen.page.fill("#login", "")
+    assert seen.page.text_content("#scanned") == ""
+
+
+def test_a_code_that_cannot_be_read_is_seen(opened: Open) -> None:
+    """Negative control: finders of another form, and wrong sums in an unharmed frame."""
+    text = made_page()
+    for old, new in [("4, [2, 4])", "4, [3])"), ("? POWERS", "? 1 + POWERS")]:
+        assert text.count(old) == 1
+        seen = opened(text.replace(old, new))
+        seen.page.fill("#login", site.EXAMPLE)
+        seen.page.locator("#code").scroll_into_view_if_needed()
+        assert scanned(seen) != [site.EXAMPLE]
+
+
 # --- the screen ---------------------------------------------------------------------------------
 
 
@@ -404,7 +486,7 @@ def unreadable(seen: Seen) -> list[str]:
     lacking += [one.refusal for one in DEVICES.values() if one.refusal not in text]
     # what does nothing without scripts
     lacking += [
-        f"a dead {one}" for one in ("#copy", "#choices", "#impossible")
+        f"a dead {one}" for one in ("#copy", "#choices", "#impossible", "#login")
         if page.locator(one).is_visible()
     ]  # fmt: skip
     return lacking
@@ -420,7 +502,7 @@ def test_without_scripts_it_can_be_read(opened: Open, monkeypatch: pytest.Monkey
 def test_what_cannot_be_read_without_scripts_is_seen(opened: Open) -> None:
     text = re.sub(r"(<textarea[^>]*>).*?(</textarea>)", r"\1\2", made_page(), flags=re.DOTALL)
     assert unreadable(opened(text, java_script_enabled=False)) == ["the block"]
-    assert unreadable(opened(healthy=False)) == ["a dead #copy", "a dead #choices"]
+    assert unreadable(opened(healthy=False)) == ["a dead #copy", "a dead #choices", "a dead #login"]
 
 
 PLANTED = '<img src="https://tracker.example/x.png" alt="">'

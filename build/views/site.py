@@ -27,6 +27,14 @@ LAN = "192.168.88.0/24"
 
 TOO_OLD = "7.18"
 
+LOGIN = (
+    r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?/[A-Za-z0-9._~:/?#=&%+-]+",
+    "this is no address to log in at: paste all of it and nothing else, at most 666 characters",
+)
+"""What a QR code is made of, and what is said of anything else; Headscale's may lack TLS."""
+
+EXAMPLE = "https://login.tailscale.com/a/0123456789ab"
+
 
 def versions() -> list[str]:
     """Return what can be chosen, newest first, and one that is too old."""
@@ -60,6 +68,7 @@ def data(
         "forms": paste.FORMS,
         "faults": paste.FAULTS,
         "placeholder": paste.PLACEHOLDER,
+        "login": LOGIN,
         "link6": [paste.GATEWAY6, paste.ADDRESS6],
         "undo": [paste.UNDO, paste.UNDO_ROUTING],
         "parts": release.parts,
@@ -113,7 +122,7 @@ def page(
     values = {
         "RELEASE": html.escape(release.tag),
         "CSS": (FOLDER / "page.css").read_text(),
-        "JS": (FOLDER / "page.js").read_text(),
+        "JS": (FOLDER / "qr.js").read_text() + (FOLDER / "page.js").read_text(),
         # nothing in the data may look like the end of the script that holds it
         "DATA": text.replace("<", "\\u003c"),
         "DEVICES": _options({key: one.name for key, one in devices.items()}, choices.device),
@@ -126,6 +135,7 @@ def page(
             choices.version,
         ),
         "LAN": html.escape(choices.lan),
+        "LOGIN": EXAMPLE,
         "IMAGE": html.escape(choices.image),
         "FILES": html.escape(choices.files),
         "INLINE": " selected" if choices.inline else "",

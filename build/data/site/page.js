@@ -170,8 +170,22 @@ function start() {
     button.addEventListener("click", () => copy(at(button.dataset.of), said));
     place.hidden = false;
   }
+  // an address that a terminal broke into lines is whole again in a field of one line
+  const scan = () => {
+    const text = at("login").value.trim();
+    const cells = new RegExp(`^(?:${data.login[0]})$`).test(text) ? qr(text) : null;
+    at("code").hidden = !cells;
+    at("scanned").textContent = cells ? `It holds ${text}` : text && data.login[1];
+    if (!cells) return;
+    const picture = at("code").firstElementChild;
+    picture.setAttribute("viewBox", `0 0 ${cells.length + 8} ${cells.length + 8}`);
+    picture.lastElementChild.setAttribute("d", outline(cells));
+  };
+  at("login").addEventListener("input", scan);
+  at("scan").hidden = false;
   form.hidden = false;
   show();
+  scan();
 }
 
 if (typeof document !== "undefined") start();
