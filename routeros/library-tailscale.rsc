@@ -474,17 +474,20 @@
   :return $Wrong;
 }
 
-# what "tailscale status" says in a container: id -> text, "" where the version has no shell for it
+# what "tailscale status", or another command, says in a container: id, command -> text, "" where the
+# version has no shell for it
 :set TsAsk do={
   :global TsVersion; :global TsOutput;
   :local Version [ $TsVersion ];
   :set TsOutput "";
   :if ($Version < 72000) do={ :return ""; }
+  :local Words $2;
+  :if ([ :len $Words ] = 0) do={ :set Words "tailscale status"; }
   :local Limit "";
   :if ($Version >= 72100) do={ :set Limit " timeout=20"; }
   :onerror Err in={
     :local Code [ :parse (":global TsOutput; :set TsOutput [ :tostr [ /container/shell " . $1 . \
-      " cmd=\"tailscale status\" as-value" . $Limit . " ] ]") ];
+      " cmd=\"" . $Words . "\" as-value" . $Limit . " ] ]") ];
     $Code;
   } do={ :set TsOutput ("no answer: " . $Err); }
   :return $TsOutput;

@@ -10,7 +10,7 @@
 # one block: what /import reads line by line forgets its variables
 {
 :global TsImage; :global TsTag; :global TsDisk; :global TsAddress; :global TsMagicDns;
-:global TsAlarmText; :global TsChecked; :global TsPing;
+:global TsAlarmText; :global TsChecked; :global TsPing; :global TsAddress6; :global TsBridge;
 
 # -- what every script begins with; it must be readable on a router without containers ----------
 :global TsSay; :global TsVersion; :global TsField; :global TsReady; :global TsLoad; :global TsAlarm;
@@ -144,6 +144,12 @@
     :put "            this RouterOS is newer than the scripts know, it is treated as 7.24";
   }
   :put ("follows     " . $TsImage . ":" . $TsTag);
+  # first, for with a wrong clock no certificate holds and nothing below can be well
+  :local Today [ :tostr [ /system/clock/get date ] ];
+  :if ([ :tonum [ :pick $Today 0 4 ] ] < 2026) do={
+    :set Todo ($Todo, ("the clock says " . $Today . \
+      ": /system/ntp/client/set enabled=yes servers=pool.ntp.org"));
+  }
 
   # what is on flash
   :local Free ($Res->"free-hdd-space");
@@ -183,10 +189,65 @@
     :if ($Pings = 0 && $TsPing) do={ :set Todo ($Todo, "docs/USAGE.md#the-container-does-not-answer"); }
     :local Said [ $TsAsk $Active ];
     :if ([ :len $Said ] > 0) do={
-      :if ([ $TsConnected $Said ]) do={ :put "tailscale   connected"; } else={
+      :if ([ $TsConnected $Said ]) do={
+        :put "tailscale   connected";
+        # a peer in use is told as direct, or as relay "fra"
+        :if ($Said ~ "; relay \"" && !($Said ~ "; direct ")) do={
+          :set Todo ($Todo, "peers are reached over relays only: docs/USAGE.md#relayed-only");
+        }
+        # the node's own part of the JSON: the routes that control lets it have, and its key's end
+        :local Own [ $TsAsk $Active "tailscale status --peers=false --json" ];
+        :local Granted "";
+        :local At [ :find $Own "\"AllowedIPs\": [" ];
+        :if ([ :typeof $At ] = "num") do={
+          :set Granted [ :pick $Own $At [ :find $Own "]" $At ] ];
+        }
+        :set At [ :find $Own "\"KeyExpiry\": \"" ];
+        :if ([ :typeof $At ] = "num") do={
+          :set Todo ($Todo, ("the node's key ends on " . [ :pick $Own ($At + 14) ($At + 24) ] . \
+            ": admin console, Machines, Disable key expiry"));
+        }
+        :local Flags [ $TsAsk $Active "tailscale get --set-flags" ];
+        :local Exit ((" " . $Flags . " ") ~ " --advertise-exit-node ");
+        :if ([ :len $Granted ] > 0) do={
+          :foreach Net in=[ :toarray [ $TsField $Flags "--advertise-routes" ] ] do={
+            :if ([ :len $Net ] > 0 && \
+                [ :typeof [ :find $Granted ("\"" . $Net . "\"") ] ] != "num") do={
+              :set Todo ($Todo, ("route " . $Net . \
+                " is not approved: admin console, Machines, Edit route settings"));
+            }
+          }
+          :if ($Exit && [ :typeof [ :find $Granted "\"0.0.0.0/0\"" ] ] != "num") do={
+            :set Todo ($Todo, \
+              "the exit node is not approved: admin console, Machines, Edit route settings");
+          }
+        }
+        # the tailnet's addresses mean nothing outside; one of the provider's needs no translation
+        :if ($Exit && [ :len $TsAddress6 ] > 0 && !($TsAddress6 ~ "^[23]")) do={
+          :local Nat [ /ipv6/firewall/nat/find where chain="srcnat" !disabled \
+            (action="masquerade" or action="src-nat") ];
+          :if ([ :len $Nat ] = 0) do={
+            :set Todo ($Todo, ("the exit node's IPv6 is not translated: /ipv6/firewall/nat/add " . \
+              "chain=srcnat src-address=fd7a:115c:a1e0::/48 action=masquerade"));
+          }
+        }
+      } else={
+        :local At [ :find $Said "Log in at: " ];
         :if ($Said ~ "permission") do={ :put "tailscale   you may not ask it"; } else={
-          :put ("tailscale   not connected: " . [ :pick $Said 0 90 ]);
-          :set Todo ($Todo, "docs/USAGE.md#authentication");
+          :if ([ :typeof $At ] = "num") do={
+            # whole, however long: it is to be opened
+            :local Page [ :pick $Said ($At + 11) [ :len $Said ] ];
+            :local End [ :find $Page "\n" ];
+            :if ([ :typeof $End ] = "num") do={ :set Page [ :pick $Page 0 $End ]; }
+            :put "tailscale   not logged in";
+            :set Todo ($Todo, ("log in, in a browser on any device: " . $Page));
+          } else={
+            :put ("tailscale   not connected: " . [ :pick $Said 0 90 ]);
+            :if ($Said ~ "Logged out") do={
+              :set Todo ($Todo, ("log in: /container/shell [find where " . \
+                "comment~\"^mikrotik-tailscale\"] cmd=\"tailscale up\""));
+            } else={ :set Todo ($Todo, "docs/USAGE.md#authentication"); }
+          }
         }
       }
     }
@@ -200,6 +261,28 @@
     :put "route       100.64.0.0/10 is missing";
     :set Todo ($Todo, "/import install-tailscale.rsc");
   } else={ :put "route       100.64.0.0/10 is there"; }
+  # what the tailnet's packets pass: 1280 bytes on the way in, and 60 of WireGuard's on the way out
+  :local Least ({});
+  :set ($Least->$TsBridge) 1280;
+  :foreach Id in=[ /ip/route/find where dst-address=0.0.0.0/0 active ] do={
+    :local Way [ :tostr ([ /ip/route/get $Id ]->"immediate-gw") ];
+    :local At [ :find $Way "%" ];
+    :if ([ :typeof $At ] = "num") do={
+      :local Out [ :pick $Way ($At + 1) [ :len $Way ] ];
+      :set ($Least->$Out) 1340;
+    }
+  }
+  :foreach Name,Need in=$Least do={
+    :foreach Id in=[ /interface/find where name=$Name ] do={
+      :local Size [ :tonum ([ /interface/get $Id ]->"actual-mtu") ];
+      :if ([ :typeof $Size ] = "num") do={
+        :if ($Size < $Need) do={
+          :set Todo ($Todo, ("MTU " . $Size . " of " . $Name . " is below " . $Need . \
+            ": docs/USAGE.md#mtu-and-mss"));
+        }
+      }
+    }
+  }
   :if ([ :len $TsMagicDns ] > 0) do={
     :if ([ :len [ /ip/dns/static/find where name=$TsMagicDns ] ] = 0) do={
       :put ("dns         no forwarding for " . $TsMagicDns);

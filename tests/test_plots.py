@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 
 from build.gates.weigh import Weight
-from build.views import plots
+from build.views import look, plots, site
 
 WEIGHTS = [
     Weight("runtime", 900, 400),
@@ -37,6 +38,15 @@ def test_the_trend_is_in_the_order_of_releases() -> None:
 
 
 def test_the_page_is_whole() -> None:
-    page = plots.page("Sizes <of> it", [plots.bars("sections", {".text": 5, ".rodata": 3})])
+    page = look.page("Sizes <of> it", [plots.bars("sections", {".text": 5, ".rodata": 3})])
     assert "Sizes &lt;of&gt; it" in page
     assert page.rstrip().endswith("</html>")
+
+
+def test_every_page_has_one_look() -> None:
+    """The site, the report and the figures: the same stylesheet, and nothing from elsewhere."""
+    page = look.page("x", [plots.bars("sections", {".text": 5})])
+    assert f"<style>\n{look.css()}\n</style>" in page
+    assert "{{CSS}}" in (site.FOLDER / "page.html").read_text()
+    assert "default-src 'none'" in page
+    assert not re.search(r"<(script|link|img|iframe)|url\(|@import", page)

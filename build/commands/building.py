@@ -22,7 +22,7 @@ from build.image import products
 from build.image import record as dist_record
 from build.native.compress import DEFAULT, METHODS
 from build.pipeline import order, variants
-from build.views import plots, report
+from build.views import look, plots, report
 
 
 def _build(
@@ -254,7 +254,7 @@ def chart(c, arch="arm64", json=False, debug=False):
     path = paths.work_dir() / "report.html"
     marks.make_folder(path.parent)
     fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(plots.page(f"Sizes of {order.release_of().tag}", parts))
+    fresh.write_text(look.page(f"Sizes of {order.release_of().tag}", parts))
     fresh.replace(path)
     if json:
         report.print_json({"report": str(path)})

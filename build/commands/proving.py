@@ -14,7 +14,7 @@ from build.gates import figures, runtime
 from build.image import record as dist_record
 from build.lab import boot
 from build.trials import runs
-from build.views import plots, report
+from build.views import look, plots, report
 
 
 @task(
@@ -93,7 +93,7 @@ def figures_(
     rows = report.figure_rows(result, history)
     columns = [name.removeprefix(">") for name in report.FIGURE_COLUMNS]
     parts = [plots.table(columns, rows), plots.ratios(result), plots.figure_trend(history, result)]
-    page = dist_record.keep("figures.html", plots.page(f"Figures of {result.release}", parts))
+    page = dist_record.keep("figures.html", look.page(f"Figures of {result.release}", parts))
     if json:
         report.print_json(result.table())
     else:

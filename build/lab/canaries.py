@@ -35,7 +35,23 @@ def commands(world: World) -> str:
     report = node.cli("netcheck", timeout=30).output
     demand("UDP: true" in report, f"netcheck finds no UDP:\n{report}")
     demand("Nearest DERP: Laboratory" in report, f"netcheck finds no DERP:\n{report}")
+    _readable_by_routers(world)
     return v4
+
+
+def _readable_by_routers(world: World) -> None:
+    """What status-tailscale reads out of the words of the command line, in these very words."""
+    own = world.node.cli("status", "--peers=false", "--json").output
+    granted = own.partition('"AllowedIPs": [')[2].partition("]")[0]
+    lacking = [net for net in (*world.net.home.subnets, "0.0.0.0/0") if f'"{net}"' not in granted]
+    demand(not lacking, f"`status --json` does not tell that it may have {lacking}: {own}")
+    words = world.node.cli("get", "--set-flags").output.split()
+    told = next((word for word in words if word.startswith("--advertise-routes=")), "=")
+    routes = told.partition("=")[2].split(",")
+    demand("--advertise-exit-node" in words, f"`get` does not tell of the exit node: {words}")
+    demand(
+        sorted(routes) == sorted(world.net.home.subnets), f"`get` tells of the routes as {told!r}"
+    )
 
 
 def _answers(world: World, server: str, net: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,16 +12,6 @@ from typing import Any
 from build.core.version import parse_release
 from build.gates import figures, size
 from build.gates.weigh import Weight
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>body {{ font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em }}
-table {{ border-collapse: collapse }} td, th {{ padding: .2em .8em; border: 1px solid #ccc }}
-td + td {{ text-align: right }} figure {{ margin: 1em 0 }}</style></head>
-<body><h1>{title}</h1>
-{body}
-</body></html>
-"""
 
 
 def _pygal() -> Any:
@@ -36,8 +27,9 @@ def _pygal() -> Any:
 
 
 def _svg(chart: Any) -> str:
-    # Without its script the picture needs nothing from elsewhere.
-    return f"<figure>{chart.render(is_unicode=True)}</figure>"
+    # Without its script the picture needs nothing from elsewhere, and no page lets one run.
+    drawn = re.sub(r"<script.*?</script>", "", chart.render(is_unicode=True), flags=re.DOTALL)
+    return f"<figure>{drawn}</figure>"
 
 
 def _config(title: str, height: int) -> dict[str, object]:
@@ -121,9 +113,4 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     ]
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
-
-
-def page(title: str, parts: Sequence[str]) -> str:
-    """Return the page's text."""
-    return _PAGE.format(title=html.escape(title), body="\n".join(parts))
+    return f'<table class="numbers"><tr>{head}</tr>{"".join(lines)}</table>'

@@ -17,6 +17,7 @@ from build.config.devices import Device
 from build.core.paths import DATA
 from build.router import paste
 from build.router.render import MINIMUM, NEWEST, parse_version
+from build.views import look
 
 FOLDER = DATA / "site"
 FIRST = "rb5009"
@@ -121,7 +122,7 @@ def page(
     text = json.dumps(data(release, devices, costs), ensure_ascii=True)
     values = {
         "RELEASE": html.escape(release.tag),
-        "CSS": (FOLDER / "page.css").read_text(),
+        "CSS": look.css(),
         "JS": (FOLDER / "qr.js").read_text() + (FOLDER / "page.js").read_text(),
         # nothing in the data may look like the end of the script that holds it
         "DATA": text.replace("<", "\\u003c"),

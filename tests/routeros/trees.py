@@ -48,6 +48,7 @@ KEPT = (
     "/system/clock",
     "/system/device-mode",
     "/system/identity",
+    "/system/ntp/client",
     "/system/package",
     "/system/resource",
     "/system/routerboard",

@@ -170,9 +170,9 @@ function start() {
     button.addEventListener("click", () => copy(at(button.dataset.of), said));
     place.hidden = false;
   }
-  // an address that a terminal broke into lines is whole again in a field of one line
+  // what a terminal broke into lines is whole again; a pasted break is a space in some browsers
   const scan = () => {
-    const text = at("login").value.trim();
+    const text = at("login").value.replace(/\s+/g, "");
     const cells = new RegExp(`^(?:${data.login[0]})$`).test(text) ? qr(text) : null;
     at("code").hidden = !cells;
     at("scanned").textContent = cells ? `It holds ${text}` : text && data.login[1];

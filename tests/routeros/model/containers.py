@@ -13,6 +13,7 @@ from tests.routeros.lang.host import CommandCall
 from tests.routeros.lang.values import NIL, NOTHING, Array, Id, Value, to_str
 from tests.routeros.model.clock import NS, Clock
 from tests.routeros.model.facts import Behaviour, Seconds
+from tests.routeros.model.node import Node
 from tests.routeros.model.registry import Image, Registry
 from tests.routeros.model.storage import Storage
 from tests.routeros.model.tables import Item, Table
@@ -67,6 +68,7 @@ class Containers(Table):
         self.trouble = "no such image"
         self.refused: dict[str, str] = {}
         self.history: list[str] = []
+        self.node = Node()
         storage.busy = self.busy
 
     def busy(self, path: str) -> bool:
@@ -364,10 +366,10 @@ class Containers(Table):
         if image.behaviour == "mute" or not ready:
             return "failed to connect to local tailscaled; it doesn't appear to be running"
         if image.behaviour == "login":
-            return "Logged out.\nLog in at: https://login.tailscale.com/a/0"
+            return self.node.logged_out()
         if "version" in command:
             return f"{image.name}\n"
-        return "100.101.102.103 router me@ linux -\n100.64.0.9 laptop me@ linux active\n"
+        return self.node.answer(command)
 
     def do_save(self, call: CommandCall) -> Value:
         key = self.one(call.args["number"])

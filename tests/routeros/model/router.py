@@ -146,7 +146,11 @@ class Router:
         self.veths = Table(unique=("name",))
         self.interfaces = named
         menus: dict[str, Handler] = {
-            path: Table(guard=self._known_interface) for path in SIMPLE_LISTS
+            path: Table(
+                defaults={"disabled": False} if "firewall" in path else {},
+                guard=self._known_interface,
+            )
+            for path in SIMPLE_LISTS
         }
         menus |= {
             "container": self.containers,
