@@ -164,6 +164,13 @@ def site(session: nox.Session) -> None:
     session.run("pytest", "-m", "browser", *session.posargs)
 
 
+@nox.session(venv_backend="venv")
+def fleet(session: nox.Session) -> None:
+    """Two hundred routers with five troubles, by `invoke deploy` and by the Ansible role."""
+    beside(session, "tests/fleet")
+    session.run("pytest", "-m", "fleet", "-s", *session.posargs)
+
+
 @nox.session
 def network(session: nox.Session) -> None:
     """The tests that ask the package registries."""

@@ -103,6 +103,7 @@ ELSEWHERE = {
     "nox -s machine": "nightly",
     "nox -s matrix": "nightly",
     "nox -s site": "nightly",
+    "nox -s fleet": "nightly",
     "nox -s sizes": "nightly",
     "nox -s overhead": "nightly",
     "nox -s costs": "nightly",

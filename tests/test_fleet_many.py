@@ -1,0 +1,181 @@
+"""Two hundred routers behind real sockets, five with troubles: by invoke, and by ansible-playbook.
+
+The routers are another process's, so time and memory are those of the command; they are printed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from build.config import targets
+from build.image import dist
+from build.pipeline import order
+from build.router import passwords
+from tests.routeros.bed import NEW
+from tests.routeros.farm import TROUBLES
+
+pytestmark = pytest.mark.fleet
+ROOT = Path(__file__).resolve().parent.parent
+COUNT, AT = 200, 30
+BAD = [f"router-{AT + 3 * number:03}" for number in range(len(TROUBLES))]
+MOST_MEMORY = 200
+"""MiB that a command may take; a plan holds no router's scripts but ours."""
+
+
+@dataclass
+class Field:
+    """The routers' process, and a folder with the image that they shall get."""
+
+    process: subprocess.Popen[str]
+    addresses: dict[str, str]
+    folder: Path
+    tar: Path
+
+    def ask(self, word: str) -> dict[str, Any]:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+        found = json.loads(self.process.stdout.readline())
+        assert isinstance(found, dict)
+        return found
+
+    def run(self, what: str, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run a command and print what it took."""
+        env = os.environ | {"MT_DIST": str(self.folder), "MT_ROUTER_PASSWORD": "secret"}
+        env |= {"ANSIBLE_FORKS": "8", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(self.folder)}
+        begun = time.monotonic()
+        out, err = self.folder / "out", self.folder / "err"
+        with out.open("w") as stdout, err.open("w") as stderr:
+            process = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=stdout, stderr=stderr)
+            _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        took, cpu = time.monotonic() - begun, used.ru_utime + used.ru_stime
+        memory = used.ru_maxrss / 1024
+        print(f"\n{what}: {took:.0f} s, {cpu:.0f} s of CPU, {memory:.0f} MiB", flush=True)
+        assert memory < MOST_MEMORY
+        return subprocess.CompletedProcess(
+            argv, process.returncode, out.read_text(), err.read_text()
+        )
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Iterator[Field]:
+    target = targets.target("arm64")
+    tar = tmp_path / dist.archive_name(target, order.release_of())
+    tar.write_bytes(hashlib.sha256(NEW.name.encode()).hexdigest().encode() * 500)
+    argv = [sys.executable, "-m", "tests.routeros.farm", str(COUNT), tar.name, str(AT)]
+    process = subprocess.Popen(
+        argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin and process.stdout
+    addresses = json.loads(process.stdout.readline())
+    try:
+        yield Field(process, addresses, tmp_path, tar)
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def test_invoke(field: Field) -> None:
+    rows = [f'[router.{name}]\nhost = "{where}"\n' for name, where in field.addresses.items()]
+    inventory = field.folder / "routers.toml"
+    inventory.write_text(f'[defaults]\narch = "arm64"\nserve_on = "127.0.0.1"\n{"".join(rows)}')
+    sum_ = hashlib.sha256(field.tar.read_bytes()).hexdigest()
+    row = {"sha256": sum_, "size": field.tar.stat().st_size}
+    record = {field.tar.name: row, "oci": {"index": NEW.digest}}
+    (field.folder / "build.json").write_text(json.dumps(record))
+    command = (sys.executable, "-m", "invoke", "deploy", "--inventory", str(inventory))
+
+    def outcomes(done: subprocess.CompletedProcess[str]) -> Counter[str]:
+        return Counter(row["outcome"] for row in json.loads(done.stdout)["routers"])
+
+    plan = field.run("plan", *command, "--json")
+    assert plan.returncode == 5, plan.stderr
+    assert outcomes(plan) == {"planned": COUNT - 4, "refused": 4}, "half does not show yet"
+
+    stopped = field.run("rings until the first failure", *command, "--apply", "--json")
+    assert stopped.returncode == 4, stopped.stderr
+    assert json.loads(stopped.stdout)["stopped"] == 3
+    found = outcomes(stopped)
+    assert found["failed"] >= 1 and found["done"] >= 20 and found["untouched"] >= 100
+
+    rest = field.run("the rest", *command, "--apply", "--json", "--tolerate", "3")
+    assert rest.returncode == 5, rest.stderr
+    assert outcomes(rest) == {"done": COUNT - 5, "failed": 5}
+    failed = [row["name"] for row in json.loads(rest.stdout)["routers"] if row["why"]]
+    assert failed == BAD
+
+    seen = field.ask("cure")
+    assert seen["without"] == []
+    assert len(seen["new"]) == COUNT - 5
+
+    cured = field.run("the cured ones", *command, "--apply", "--json", "--tolerate", "3")
+    assert cured.returncode == 5, cured.stderr
+    assert outcomes(cured) == {"done": COUNT - 1, "failed": 1}, "one is still not there"
+    assert len(field.ask("verdict")["new"]) == COUNT - 1
+
+
+def test_ansible(field: Field) -> None:
+    hosts = {name: {"tailscale_host": where} for name, where in field.addresses.items()}
+    values = {
+        "tailscale_tar": str(field.tar),
+        "tailscale_arch": "arm64",
+        "tailscale_digest": NEW.digest,
+        "tailscale_serve_on": "127.0.0.1",
+    }
+    inventory = field.folder / "routers.json"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": values}}))
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    command = (program, "-i", str(inventory), "routeros/ansible/deploy.yml")
+
+    strict = field.run("plan, not all can be deployed to", *command)
+    assert strict.returncode == 2, strict.stdout[-3000:]
+    assert "Bring the router" not in strict.stdout
+    assert "secret" not in strict.stdout + strict.stderr
+    seen = field.ask("verdict")
+    assert (seen["without"], seen["new"]) == ([], [])
+
+    rest = field.run("three rings", *command, "-e", "tailscale_tolerate=3")
+    assert rest.returncode == 2, rest.stdout[-3000:]
+    seen = field.ask("cure")
+    assert seen["without"] == []
+    assert len(seen["new"]) == COUNT - 5, rest.stdout[-3000:]
+
+    cured = field.run("the cured ones", *command, "-e", "tailscale_tolerate=3")
+    assert cured.returncode == 2, cured.stdout[-3000:]
+    assert len(field.ask("verdict")["new"]) == COUNT - 1
+    assert cured.stdout.count("\nchanged: ") == 2 * 4, "the others have it"
+
+
+def test_the_real_keyring() -> None:
+    import keyring
+    from keyring.backend import KeyringBackend
+
+    class Mine(KeyringBackend):  # type: ignore[misc]
+        priority = 1
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return "correct-horse" if (service, username) == ("routers", "deploy") else None
+
+        def set_password(self, service: str, username: str, password: str) -> None: ...
+
+        def delete_password(self, service: str, username: str) -> None: ...
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(Mine())
+    try:
+        assert passwords.password("keyring:routers", "deploy") == "correct-horse"
+    finally:
+        keyring.set_keyring(before)
