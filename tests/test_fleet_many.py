@@ -93,8 +93,8 @@ def test_invoke(field: Field) -> None:
     inventory = field.folder / "routers.toml"
     inventory.write_text(f'[defaults]\narch = "arm64"\nserve_on = "127.0.0.1"\n{"".join(rows)}')
     sum_ = hashlib.sha256(field.tar.read_bytes()).hexdigest()
-    row = {"sha256": sum_, "size": field.tar.stat().st_size}
-    record = {field.tar.name: row, "oci": {"index": NEW.digest}}
+    made = {"from": {"of": ["arm64"]}}
+    record = {field.tar.name: {"sha256": sum_} | made, "oci": {"index": NEW.digest} | made}
     (field.folder / "build.json").write_text(json.dumps(record))
     command = (sys.executable, "-m", "invoke", "deploy", "--inventory", str(inventory))
 
