@@ -1,6 +1,6 @@
 // Part of mikrotik-tailscale. SPDX-License-Identifier: BSD-3-Clause
 
-//go:build arm && gc && !purego && !mt_poly1305_64
+//go:build arm && gc && !purego && !mt_poly1305_generic
 
 #include "textflag.h"
 
@@ -16,7 +16,7 @@
 	ADD x>>2, x, R14; \
 	MULALU R14, y, (high, low)
 
-// func blocks(state *macState, msg *byte, n int, top uint32)
+// func blocks(state *macState, msg *byte, n int, top uint)
 TEXT ·blocks(SB), NOSPLIT, $16-16
 	MOVW state+0(FP), R14
 	MOVM.IA (R14), [R0-R4]
