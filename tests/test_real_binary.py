@@ -21,6 +21,8 @@ from build.pipeline import order
 ROOTS = Path(__file__).parent / "golang" / "roots"
 EACH = pytest.mark.parametrize("target", targets().values(), ids=lambda target: target.name)
 ARM = [target for target in targets().values() if target.goarch == "arm"]
+WITH_OURS = [target for target in targets().values() if target.goarch in ("arm", "arm64")]
+"""Platforms with assembly of ours for ciphers."""
 
 
 def shipped(target: Target, folder: Path) -> Path:
@@ -205,13 +207,23 @@ def test_a_bundle_of_another_form_is_refused(damage: bytes) -> None:
         unsign.unsign(damage + bytes(20))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("target", ARM, ids=lambda target: target.name)
-def test_the_ciphers_of_32_bit_arm(target: Target, tree: Path, tmp_path: Path) -> None:
-    """RFC 8439's vectors, edge cases, and a million random comparisons with the generic code."""
+@pytest.mark.parametrize(
+    "comparisons",
+    [
+        pytest.param("-short", marks=pytest.mark.slow),
+        pytest.param("-short=false", marks=[pytest.mark.slow, pytest.mark.nightly]),
+    ],
+    ids=["thousands", "a million"],
+)
+@pytest.mark.parametrize("target", WITH_OURS, ids=lambda target: target.name)
+def test_the_ciphers_that_are_ours(
+    target: Target, comparisons: str, tree: Path, tmp_path: Path
+) -> None:
+    """RFC 8439's vectors, edge cases, and random comparisons with the generic code."""
     place = tree / modules.INSIDE / "golang.org/x/crypto"
     packages = ["./chacha20", "./chacha20poly1305", "./internal/poly1305"]
-    words = ["test", f"-exec={' '.join(emulator(target))}", "-timeout=20m", "-v", *packages]
+    ran = f"-exec={' '.join(emulator(target))}"
+    words = ["test", ran, comparisons, "-timeout=20m", "-v", *packages]
     said = go(words, place, tmp_path, target)
     assert said.count("\nok  \t") + said.startswith("ok  \t") == len(packages), said[-2000:]
     assert "Random" in said or "Generic" in said, os.linesep.join(said.splitlines()[:40])

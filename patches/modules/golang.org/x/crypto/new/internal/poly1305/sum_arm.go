@@ -1,10 +1,8 @@
 // Part of mikrotik-tailscale. SPDX-License-Identifier: BSD-3-Clause
 
-//go:build arm && gc && !purego && !mt_poly1305_64
+//go:build arm && gc && !purego && !mt_poly1305_generic
 
 package poly1305
-
-import "unsafe"
 
 // Poly1305 in limbs of 32 bits, for processors that multiply 32 by 32 bits.
 //
@@ -31,60 +29,6 @@ import "unsafe"
 // less than 2⁶³. Limb 4 is at most 9·R plus the carry of column 3, which is
 // less than 5·R: less than 2³². Afterwards h4 ≤ 3, and ≤ 4 with the carry of
 // what returned to limb 0, so the promise is kept.
-//
-// No branch and no address depends on the key or on the message, only on the
-// length and the address of the message.
 
-// blocks adds n blocks, at least one, to the state. msg must lie at an even
-// word; ARMv5 knows no other ones. top is the bit that follows each block, 0 if
-// the block contains it already.
-//
-//go:noescape
-func blocks(state *macState, msg *byte, n int, top uint32)
-
-// update adds the message, of which the last block may be short.
-func update(state *macState, msg []byte) {
-	if n := len(msg) / TagSize; n > 0 && uintptr(unsafe.Pointer(unsafe.SliceData(msg)))%4 == 0 {
-		blocks(state, unsafe.SliceData(msg), n, 1)
-		msg = msg[n*TagSize:]
-	}
-	for len(msg) > 0 {
-		var words [TagSize / 4]uint32 // lies where a word may lie
-		block := (*[TagSize]byte)(unsafe.Pointer(&words))
-		n := copy(block[:], msg)
-		top := uint32(1)
-		if n < TagSize {
-			block[n] = 1
-			top = 0
-		}
-		blocks(state, &block[0], 1, top)
-		msg = msg[n:]
-	}
-}
-
-// mac is macGeneric with update in the place of updateGeneric.
-type mac struct{ macGeneric }
-
-func (h *mac) Write(p []byte) (int, error) {
-	n := len(p)
-	if h.offset > 0 {
-		filled := copy(h.buffer[h.offset:], p)
-		h.offset += filled
-		p = p[filled:]
-		if h.offset < TagSize {
-			return n, nil
-		}
-		update(&h.macState, h.buffer[:])
-		h.offset = 0
-	}
-	whole := len(p) - len(p)%TagSize
-	update(&h.macState, p[:whole])
-	h.offset = copy(h.buffer[:], p[whole:])
-	return n, nil
-}
-
-func (h *mac) Sum(out *[16]byte) {
-	state := h.macState
-	update(&state, h.buffer[:h.offset])
-	finalize(out, &state.h, &state.s)
-}
+// alignment is that of a word: ARMv5 loads no other ones.
+const alignment = 4

@@ -1,30 +1,22 @@
 // Part of mikrotik-tailscale. SPDX-License-Identifier: BSD-3-Clause
 
-//go:build arm && gc && !purego && !mt_poly1305_64
+//go:build arm && gc && !purego && !mt_poly1305_generic
 
 #include "textflag.h"
 
 // See sum_arm.go for the arithmetic and its bounds.
 //
-// h is in R0 to R4, r in R5 to R8, a column of products in R12 (high) and R9
-// (low), the message at R11. 5/4·r is made where it is needed, in R14: that
+// h is in R0 to R4, r in R5 to R8, the message at R11. A column of products is in
+// R12 and R9, of which each is the high word in turns: the high word of a column
+// is the low one of the next. 5/4·r is made where it is needed, in R14: that
 // takes one instruction, as it would to load it.
 
-// ACC adds x·y to the column.
-#define ACC(x, y) MULALU x, y, (R12, R9)
-
-// ACC54 adds 5/4·x·y to the column and leaves 5/4·x in R14.
-#define ACC54(x, y) \
+// ACC54 adds 5/4·x·y to a column and leaves 5/4·x in R14.
+#define ACC54(x, y, high, low) \
 	ADD x>>2, x, R14; \
-	MULALU R14, y, (R12, R9)
+	MULALU R14, y, (high, low)
 
-// NEXT keeps the low word of the column and begins the next one with the high.
-#define NEXT(low) \
-	MOVW R9, low; \
-	MOVW R12, R9; \
-	MOVW $0, R12
-
-// func blocks(state *macState, msg *byte, n int, top uint32)
+// func blocks(state *macState, msg *byte, n int, top uint)
 TEXT ·blocks(SB), NOSPLIT, $16-16
 	MOVW state+0(FP), R14
 	MOVM.IA (R14), [R0-R4]
@@ -37,11 +29,9 @@ TEXT ·blocks(SB), NOSPLIT, $16-16
 
 loop:
 	// h += m, and the bit that follows m
-	MOVW.P 4(R11), R14
-	ADD.S R14, R0
-	MOVW.P 4(R11), R14
-	ADC.S R14, R1
-	MOVW.P 4(R11), R14
+	MOVM.IA.W (R11), [R9, R12, R14]
+	ADD.S R9, R0
+	ADC.S R12, R1
 	ADC.S R14, R2
 	MOVW.P 4(R11), R14
 	ADC.S R14, R3
@@ -50,35 +40,38 @@ loop:
 
 	// h *= r
 	MULLU R5, R0, (R12, R9)
-	ACC54(R8, R1)
-	ACC54(R7, R2)
-	ACC54(R6, R3)
-	NEXT(low0-12(SP))
-	ACC(R14, R4)
-	ACC(R6, R0)
-	ACC(R5, R1)
-	ACC54(R8, R2)
-	ACC54(R7, R3)
-	NEXT(low1-8(SP))
-	ACC(R14, R4)
-	ACC(R7, R0)
-	ACC(R6, R1)
-	ACC(R5, R2)
-	ACC54(R8, R3)
-	NEXT(low2-4(SP))
-	ACC(R14, R4)
-	ACC(R8, R0)
-	ACC(R7, R1)
-	ACC(R6, R2)
-	ACC(R5, R3)
-	MULA R4, R5, R12, R14
+	ACC54(R8, R1, R12, R9)
+	ACC54(R7, R2, R12, R9)
+	ACC54(R6, R3, R12, R9)
+	MOVW R9, low0-12(SP)
+	MOVW $0, R9
+	MULALU R14, R4, (R9, R12)
+	MULALU R6, R0, (R9, R12)
+	MULALU R5, R1, (R9, R12)
+	ACC54(R8, R2, R9, R12)
+	ACC54(R7, R3, R9, R12)
+	MOVW R12, low1-8(SP)
+	MOVW $0, R12
+	MULALU R14, R4, (R12, R9)
+	MULALU R7, R0, (R12, R9)
+	MULALU R6, R1, (R12, R9)
+	MULALU R5, R2, (R12, R9)
+	ACC54(R8, R3, R12, R9)
+	MOVW R9, low2-4(SP)
+	MOVW $0, R9
+	MULALU R14, R4, (R9, R12)
+	MULALU R8, R0, (R9, R12)
+	MULALU R7, R1, (R9, R12)
+	MULALU R6, R2, (R9, R12)
+	MULALU R5, R3, (R9, R12)
+	MULA R4, R5, R9, R14
 
 	// What is at 2¹³⁰ and above returns to h[0] times 5, in two steps: 5 times
 	// it need not fit a word.
 	MOVW low0-12(SP), R0
 	MOVW low1-8(SP), R1
 	MOVW low2-4(SP), R2
-	MOVW R9, R3
+	MOVW R12, R3
 	AND $3, R14, R4
 	MOVW R14>>2, R12
 	MOVW $0, R9
