@@ -97,7 +97,7 @@ def deploy(
 ):
     """Show how routers would be installed or updated over REST, and with --apply do it.
 
-    Exit codes of an inventory: 4 if a ring failed and the later ones were not begun, 5 if all were
+    Exit codes of an inventory: 5 if a ring failed and the later ones were not begun, 6 if all were
     gone through and some routers failed, or cannot be deployed to.
     """
     one = {"host": host, "user": user, "arch": arch, "settings": settings, "disk": disk}
