@@ -175,20 +175,8 @@ def test_a_state_that_is_not_known_is_seen(
         seen("7.23.2", (True, False))  # type: ignore[operator]
 
 
-def slow_to_say(made: Bed) -> None:
-    """Its first health check takes two minutes, and until then nothing says that it runs."""
-    containers = made.router.containers
-    containers.seconds = replace(containers.seconds, health=120)
-    made.router.advance(300)
-    made.publish(Image("v-crash", "crash"))
-    made.update()
-    assert made.running() == [OLD]
-    assert "the old container runs again" in calls(made)[-1]
-
-
 def test_the_first_health_check_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a negative control: a script that waits a minute takes it for dead."""
-    slow_to_say(router("7.24", (True, True)))
+    """Negative control: with a minute for a start, one of a minute and two seconds is lost."""
     plain = beds.script
     old = '[ $TsUntil $1 "running" 90 ]'
     assert old in plain("library-tailscale")
@@ -196,4 +184,4 @@ def test_the_first_health_check_is_waited_for(monkeypatch: pytest.MonkeyPatch) -
         beds, "script", lambda name, version=None: plain(name, version).replace(old, "false")
     )
     with pytest.raises(AssertionError):
-        slow_to_say(router("7.24", (True, True)))
+        test_an_update_takes_and_gives_back("7.24", (True, True))

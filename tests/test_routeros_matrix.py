@@ -174,14 +174,11 @@ WITHOUT = {
     ),
     "name and comment edited": (
         "library-tailscale",
-        '$Dir = [ $TsRoot "a" ] || $Dir = [ $TsRoot "b" ]);\n      :if (!$Like) do={',
-        "false);\n      :if (false) do={",
+        ' || $Name = "tailscale-a" || \\\n          $Name = "tailscale-b" || '
+        '$Dir = [ $TsRoot "a" ] || $Dir = [ $TsRoot "b" ]',
+        "",
     ),
-    "folder of another": (
-        "library-tailscale",
-        '[ $TsPlain ($All->"cmd") ] ~ "tailscaled[.]state"',
-        "true",
-    ),
+    "folder of another": ("library-tailscale", '(($All->"entrypoint") = ', '("{}" != '),
     "identity is code": (
         "library-tailscale",
         '"=(\\$TsArg->\\"" . $Key . "\\")"',
