@@ -15,9 +15,8 @@
 :global TsCode; :global TsKeepText; :global TsAdd; :global TsReason; :global TsPull; :global TsAsk;
 :global TsConnected; :global TsLinked; :global TsHealth; :global TsFree; :global TsChoose;
 :global TsHeal; :global TsOther; :global TsTidy; :global TsTrial; :global TsSave; :global TsTry;
-:global TsPlain; :global TsStrangers; :global TsMounts; :global TsNeeded;
-:global TsSet; :global TsStay; :global TsRead; :global TsPath; :global TsUser; :global TsLists;
-:global TsSick; :global TsLibrary;
+:global TsPlain; :global TsStrangers; :global TsMounts; :global TsTmp; :global TsNeeded;
+:global TsSet; :global TsStay; :global TsLibrary;
 
 # who loads this asks whether it is of the same release
 :set TsLibrary "v1.104.5-mt.1";
@@ -31,56 +30,6 @@
   }
   :if ([ :pick $Text 0 1 ] = "/") do={ :return [ :pick $Text 1 [ :len $Text ] ]; }
   :return $Text;
-}
-
-# what a container is: id -> its record, an empty one if it is gone by now
-:set TsRead do={
-  :local All ({});
-  :onerror Err in={ :set All [ /container/get $1 ]; } do={
-    # one that is being removed can be gone; what cannot be read is not nothing
-    :if ([ :typeof [ :find [ /container/find ] $1 ] ] = "num") do={
-      :error ("a container cannot be read: " . $Err);
-    }
-  }
-  :return $All;
-}
-
-# a path as it is compared, ending in a slash, whatever its slashes and capitals are. Not every
-# device and version says flash/ where it means the internal flash
-:set TsPath do={
-  :global TsPlain;
-  :local Path ("/" . [ :convert [ $TsPlain $1 ] transform=lc ] . "/");
-  :local At [ :find $Path "//" ];
-  :while ([ :typeof $At ] = "num") do={
-    :set Path ([ :pick $Path 0 $At ] . [ :pick $Path ($At + 1) [ :len $Path ] ]);
-    :set At [ :find $Path "//" ];
-  }
-  :if ([ :pick $Path 0 7 ] = "/flash/") do={ :return [ :pick $Path 6 [ :len $Path ] ]; }
-  :return $Path;
-}
-
-# who has a folder, or one in it or above it: path, ids that do not count -> "" or who
-:set TsUser do={
-  :global TsPath; :global TsRead;
-  :local Path [ $TsPath $1 ];
-  :local Free $2;
-  :foreach Id in=[ /container/find ] do={
-    :if ([ :typeof [ :find $Free $Id ] ] != "num") do={
-      :local All [ $TsRead $Id ];
-      :local Root [ $TsPath ($All->"root-dir") ];
-      :if ($Root != "/" && ([ :pick $Root 0 [ :len $Path ] ] = $Path || \
-          [ :pick $Path 0 [ :len $Root ] ] = $Root)) do={
-        :return ("container " . ($All->"name"));
-      }
-    }
-  }
-  :return "";
-}
-
-# the lists that a container names: record, how they are called, how older versions call them
-:set TsLists do={
-  :global TsPlain;
-  :return ("," . [ $TsPlain ($1->$2) ] . "," . [ $TsPlain ($1->$3) ] . ",");
 }
 
 # folder of image a or b, of the state ("state"): name
@@ -108,25 +57,24 @@
   }
 }
 
-# our containers: comments are edited and containers renamed, so one of comment, name and folder
-# counts; others have such names and folders too, so what it starts and its login count as well
-# -> ids
+# our containers: comments are edited and containers renamed, so what it starts counts, and one of
+# comment, name and folder -> ids
 :set TsMine do={
-  :global TsRoot; :global TsPlain; :global TsPath; :global TsRead; :global TsLists;
+  :global TsRoot; :global TsPlain;
   :local Found ({});
   :foreach Id in=[ /container/find ] do={
-    :local All [ $TsRead $Id ];
+    :local All ({});
+    :onerror Err in={ :set All [ /container/get $Id ]; } do={
+      # one that is being removed can be gone by now; what cannot be read is not nothing
+      :if ([ :typeof [ :find [ /container/find ] $Id ] ] = "num") do={
+        :error ("a container cannot be read: " . $Err);
+      }
+    }
     :if (($All->"entrypoint") = "/usr/local/bin/entrypoint.sh") do={
       :local Dir [ $TsPlain ($All->"root-dir") ];
       :local Name [ :tostr ($All->"name") ];
-      :local Like ([ :tostr ($All->"comment") ] ~ "^mikrotik-tailscale" || $Name = "tailscale-a" || \
-        $Name = "tailscale-b" || $Dir = [ $TsRoot "a" ] || $Dir = [ $TsRoot "b" ]);
-      :if (!$Like) do={
-        :set Dir [ $TsPath $Dir ];
-        :set Like ($Dir = [ $TsPath [ $TsRoot "a" ] ] || $Dir = [ $TsPath [ $TsRoot "b" ] ]);
-      }
-      :if ($Like && ([ $TsPlain ($All->"cmd") ] ~ "tailscaled[.]state" || \
-          [ $TsLists $All "mountlists" "mounts" ] ~ ",tailscale,")) do={
+      :if ([ :tostr ($All->"comment") ] ~ "^mikrotik-tailscale" || $Name = "tailscale-a" || \
+          $Name = "tailscale-b" || $Dir = [ $TsRoot "a" ] || $Dir = [ $TsRoot "b" ]) do={
         :set Found ($Found, $Id);
       }
     }
@@ -136,23 +84,21 @@
 
 # what is known of a container: id
 :set TsLook do={
-  :global TsField; :global TsPlain; :global TsRoot; :global TsPath;
+  :global TsField; :global TsPlain; :global TsRoot;
   :local All [ /container/get $1 ];
   :local State "busy";
-  :local Sick false;
-  :local Apart ([ :typeof ($All->"running") ] = "nothing");
-  # with a health check the others may stand in the place of running, or beside it
-  :foreach Flag in=({ "running"; "healthy"; "unhealthy"; "starting-with-healthcheck"; "stopped" }) do={
-    :local Has (($All->$Flag) = true || ($All->"status") = $Flag);
-    :if (!$Has && ($Apart || $State = "busy") && [ :typeof ($All->$Flag) ] = "nothing" && \
-        [ :typeof ($All->"status") ] = "nothing") do={
-      # not every version puts the flags into the whole record
-      :onerror Err in={ :set Has ([ /container/get $1 $Flag ] = true); } do={ :set Has false; }
-    }
-    :if ($Has) do={
-      :set State "running";
-      :if ($Flag = "stopped") do={ :set State "stopped"; }
-      :if ($Flag = "unhealthy") do={ :set Sick true; }
+  :if (($All->"running") = true || ($All->"status") = "running") do={ :set State "running"; }
+  # with a health check one of these may stand in its place
+  :if (($All->"healthy") = true || ($All->"unhealthy") = true) do={ :set State "running"; }
+  :if (($All->"stopped") = true || ($All->"status") = "stopped") do={ :set State "stopped"; }
+  :if ($State = "busy" && [ :typeof ($All->"status") ] = "nothing") do={
+    # not every version puts the flags into the whole record
+    :foreach Flag in=({ "running"; "stopped"; "healthy"; "unhealthy" }) do={
+      :onerror Err in={
+        :if ([ /container/get $1 $Flag ] = true) do={
+          :if ($Flag = "stopped") do={ :set State "stopped"; } else={ :set State "running"; }
+        }
+      } do={ :set Flag ""; }
     }
   }
   # a comment can be edited: the reference that was pulled says it too
@@ -166,15 +112,9 @@
   :local Dir [ $TsPlain ($All->"root-dir") ];
   :if ($Dir = [ $TsRoot "a" ]) do={ :set Letter "a"; }
   :if ($Dir = [ $TsRoot "b" ]) do={ :set Letter "b"; }
-  :if ([ :len $Letter ] = 0) do={
-    :set Dir [ $TsPath $Dir ];
-    :foreach One in=({ "a"; "b" }) do={
-      :if ($Dir = [ $TsPath [ $TsRoot $One ] ]) do={ :set Letter $One; }
-    }
-  }
   # a tag is there before the image is, and stays when the pull fails
   :return ({ "id"=$1; "state"=$State; "name"=($All->"name"); "boot"=($All->"start-on-boot"); \
-    "image"=([ :len ($All->"image-id") ] > 0); "digest"=$Digest; "letter"=$Letter; "sick"=$Sick });
+    "image"=([ :len ($All->"image-id") ] > 0); "digest"=$Digest; "letter"=$Letter });
 }
 
 # true if one of ours runs
@@ -202,15 +142,15 @@
 
 # containers of others that are a Tailscale, or on our interface -> array of records
 :set TsStrangers do={
-  :global TsMine; :global TsLook; :global TsMounts; :global TsLists; :global TsRead; :global TsVeth;
+  :global TsMine; :global TsLook; :global TsMounts; :global TsPlain; :global TsVeth;
   :local Mine [ $TsMine ];
   :local Mounts [ $TsMounts ];
   :local Found ({});
   :foreach Id in=[ /container/find ] do={
     :if ([ :typeof [ :find $Mine $Id ] ] != "num") do={
-      :local All [ $TsRead $Id ];
-      :local Lists [ $TsLists $All "mountlists" "mounts" ];
-      :local Envs [ $TsLists $All "envlists" "envlist" ];
+      :local All [ /container/get $Id ];
+      :local Lists ("," . [ $TsPlain ($All->"mountlists") ] . "," . [ $TsPlain ($All->"mounts") ] . ",");
+      :local Envs ("," . [ $TsPlain ($All->"envlists") ] . "," . [ $TsPlain ($All->"envlist") ] . ",");
       :local Folder "/var/lib/tailscale";
       :foreach Env in=[ /container/envs/find where key="TS_STATE_DIR" ] do={
         :local Row [ /container/envs/get $Env ];
@@ -224,14 +164,13 @@
           :set State ($Row->"src");
         }
       }
-      # not its folder: many things are kept in one called tailscale
       :local Text (($All->"name") . " " . ($All->"remote-image") . " " . ($All->"file") . " " . \
-        ($All->"tag"));
+        ($All->"tag") . " " . ($All->"root-dir"));
       :local Tail ($Text ~ "tailscale" || [ :len $State ] > 0);
       :local Shared (($All->"interface") = $TsVeth);
       :if ($Tail || $Shared) do={
         :set ($Found->[ :tostr $Id ]) ({ "id"=$Id; "name"=[ :tostr ($All->"name") ]; "tail"=$Tail; \
-          "src"=$State; "state"=([ $TsLook $Id ]->"state"); "root"=($All->"root-dir") });
+          "src"=$State; "state"=([ $TsLook $Id ]->"state") });
       }
     }
   }
@@ -242,6 +181,24 @@
 :set TsSet do={
   :global TsPlain;
   :return [ $TsPlain [ /container/config/get $1 ] ];
+}
+
+# let pulls unpack in RAM or on the disk, unless somebody has said where
+:set TsTmp do={
+  :global TsDisk; :global TsTmpDir; :global TsSet; :global TsSay;
+  :if ([ :len [ $TsSet "tmpdir" ] ] > 0 || $TsTmpDir = "none") do={ :return ""; }
+  :local Wanted $TsTmpDir;
+  :if ([ :len $Wanted ] = 0 && [ :len $TsDisk ] > 0) do={ :set Wanted ($TsDisk . "/tmp"); }
+  :if ([ :len $Wanted ] = 0 && [ /system/resource/get free-memory ] > 167772160) do={
+    # a failure only means that pulls need flash, as without it
+    :onerror Err in={
+      :if ([ :len [ /disk/find where slot="tailscale-tmp" ] ] = 0) do={
+        /disk/add type=tmpfs tmpfs-max-size=64M slot=tailscale-tmp comment="mikrotik-tailscale";
+      }
+      :set Wanted "tailscale-tmp";
+    } do={ $TsSay warning ("no disk in RAM for pulls: " . $Err); }
+  }
+  :if ([ :len $Wanted ] > 0) do={ /container/config/set tmpdir=$Wanted; }
 }
 
 # bytes that a pull needs where the images are: half of it if it unpacks in RAM
@@ -288,9 +245,9 @@
   :local Now [ $TsLook $1 ];
   # one that is just starting is stopped as soon as it runs; one that is stopping is waited for
   :while ($Left > 0 && ($Now->"state") != "stopped") do={
-    # what waits for its first health check may not say that it runs
-    :if (!$Asked && ($Now->"image") && (($Now->"state") = "running" || $Left < 60)) do={
-      :onerror Err in={ /container/stop $1; :set Asked true; } do={ :set Asked false; }
+    :if (($Now->"state") = "running" && !$Asked) do={
+      /container/stop $1;
+      :set Asked true;
     }
     :if ($Left <= 30 && !$Killed && [ $TsVersion ] >= 72100) do={
       :set Killed true;
@@ -345,8 +302,7 @@
   }
 }
 
-# start a container if it does not run, to be kept running: id, true to keep its settings as they
-# are -> true if it runs
+# start a container if it does not run, to be kept running: id -> true if it runs
 :set TsRun do={
   :global TsLook; :global TsUntil; :global TsKeep; :global TsSay;
   :local Left 60;
@@ -361,11 +317,9 @@
   :for Try from=1 to=2 do={
     :if (!$Came) do={
       :onerror Err in={
-        :if (([ $TsLook $1 ]->"boot") != true && $2 != true) do={ $TsKeep $1; }
+        :if (([ $TsLook $1 ]->"boot") != true) do={ $TsKeep $1; }
         /container/start $1;
         :set Came [ $TsUntil $1 "running" 60 ];
-        # the first health check can take that long
-        :if (!$Came && ([ $TsLook $1 ]->"state") = "busy") do={ :set Came [ $TsUntil $1 "running" 90 ]; }
       } do={
         $TsSay warning ("a start was refused: " . $Err);
         :delay 5s;
@@ -376,14 +330,9 @@
   :return $Came;
 }
 
-# remove a container, with which its folder goes: id
+# remove a container and what its folder leaves: id
 :set TsDrop do={
-  :global TsLook; :global TsGone; :global TsStop; :global TsRead; :global TsUser;
-  :local Root ([ $TsRead $1 ]->"root-dir");
-  :local User [ $TsUser $Root ({ $1 }) ];
-  :if ([ :len $User ] > 0) do={
-    :error ("not removed: the folder " . $Root . " is that of the " . $User . " too");
-  }
+  :global TsLook; :global TsGone; :global TsStop;
   :if (([ $TsLook $1 ]->"image")) do={
     :if ([ $TsStop $1 ] = false) do={ :error "a container does not stop"; }
   }
@@ -391,21 +340,14 @@
   :if ([ $TsGone $1 ] = false) do={ :error "a container does not go away"; }
 }
 
-# remove the folder of an image if nobody has it or its name: letter -> "" or who has it
+# remove the folder of an image if no container has it: letter -> "" or the container that has it
 :set TsWipe do={
-  :global TsRoot; :global TsPath; :global TsUser; :global TsMounts;
+  :global TsRoot; :global TsPlain;
   :local Root [ $TsRoot $1 ];
-  :local User [ $TsUser $Root ({}) ];
-  :local Path [ $TsPath $Root ];
-  :foreach Key,Row in=[ $TsMounts ] do={
-    :if ([ :pick [ $TsPath ($Row->"src") ] 0 [ :len $Path ] ] = $Path) do={
-      :set User ("mount list " . ($Row->"list"));
-    }
+  :foreach Id in=[ /container/find ] do={
+    :local All [ /container/get $Id ];
+    :if ([ $TsPlain ($All->"root-dir") ] = $Root) do={ :return ("container " . ($All->"name")); }
   }
-  # others use such names too
-  :local Name ("tailscale-" . $1);
-  :if ([ :len [ /container/find where name=$Name ] ] > 0) do={ :set User ("container " . $Name); }
-  :if ([ :len $User ] > 0) do={ :return $User; }
   :foreach File in=[ /file/find where name=$Root ] do={ /file/remove $File; }
   :return "";
 }
@@ -564,16 +506,9 @@
   :return [ $TsConnected [ $TsAsk $1 ] ];
 }
 
-# true if its health check fails and it does not answer either: id
-:set TsSick do={
-  :global TsLook; :global TsAsk;
-  :if (!([ $TsLook $1 ]->"sick")) do={ :return false; }
-  :return ([ $TsAsk $1 ] ~ "failed to connect|no answer");
-}
-
 # watch a container: id, true if it must be connected -> "" or what is wrong
 :set TsHealth do={
-  :global TsLook; :global TsLinked; :global TsSick;
+  :global TsLook; :global TsLinked;
   :global TsAddress; :global TsPing; :global TsHealthSeconds;
   :local Good 0;
   :local Left ($TsHealthSeconds * 3);
@@ -583,17 +518,13 @@
     :delay 5s;
     :set Left ($Left - 5);
     :set Wrong "";
-    :local Now [ $TsLook $1 ];
-    :if (($Now->"state") = "running") do={ :set Seen true; } else={
+    :if (([ $TsLook $1 ]->"state") = "running") do={ :set Seen true; } else={
       :set Wrong "it does not run";
       # it ran and stopped again: no use to wait for more
       :if ($Seen) do={ :set Left 0; }
     }
     :if ($Wrong = "" && $TsPing) do={
       :if ([ /ping $TsAddress count=1 ] = 0) do={ :set Wrong "its address does not answer"; }
-    }
-    :if ($Wrong = "" && ($Now->"sick")) do={
-      :if ([ $TsSick $1 ]) do={ :set Wrong "its health check fails"; }
     }
     :if ($Wrong = "" && $2 = true) do={
       :if ([ $TsLinked $1 ] = false) do={ :set Wrong "tailscale is not connected"; }

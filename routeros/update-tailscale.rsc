@@ -135,7 +135,7 @@
 :global TsDrop; :global TsPull; :global TsTry; :global TsLinked; :global TsHealth; :global TsFree;
 :global TsNeeded; :global TsHeal; :global TsOther; :global TsTidy; :global TsTrial; :global TsSave;
 :global TsRemote; :global TsGet; :global TsDigest; :global TsMounts; :global TsStrangers;
-:global TsLibrary; :global TsRead; :global TsUser; :global TsSick; :global TsStop; :global TsSickAt;
+:global TsLibrary;
 
 # ask a server: address, header fields, "url" or "parts", http-method, output -> the answer.
 # Others saw 7.21.2 refuse an address with "&": given in parts it is no address that is taken apart
@@ -285,17 +285,6 @@
     :set Recorded $Digest;
   }
 
-  # one that runs and does not answer: once an hour it is started anew
-  :local Sick false;
-  :if ($Alive) do={ :set Sick [ $TsSick $Active ]; }
-  :if ($Sick && [ :typeof $TsSickAt ] = "time") do={ :set Sick (($Uptime - $TsSickAt) >= 1h); }
-  :if ($Sick) do={
-    :set TsSickAt $Uptime;
-    :if ([ $TsStop $Active ] = false) do={ :error "the container is not healthy and does not stop"; }
-    :set Alive [ $TsRun $Active ];
-    $TsAlarm "the container was not healthy and has been started anew" "sick";
-  }
-
   # 2. is there news?
   :local FromFile ([ :len $TsLocalFile ] > 0 && [ :len $TsLocalDigest ] > 0);
   :if ($TsForce != true && !$FromFile) do={
@@ -421,12 +410,6 @@
   }
 
   :local Letter [ $TsOther $Active ];
-  # the old one goes with its folder, and with all that somebody else keeps in it
-  :local Root ([ $TsRead $Active ]->"root-dir");
-  :local User [ $TsUser $Root ({ $Active }) ];
-  :if ([ :len $User ] > 0) do={
-    :error ("no update: the folder " . $Root . " is that of the " . $User . " too");
-  }
 
   # 6. the new image beside the old one; what an interrupted run has pulled is used
   :local New "";

@@ -10,8 +10,6 @@ from build.router.render import Values
 from build.router.restapi import Client, DeployError
 
 OWN = "mikrotik-tailscale"
-RUNNING = ("running", "healthy", "unhealthy", "starting-with-healthcheck")
-"""With a health check the others may stand in the place of the first (manual, flags H, U and C)."""
 
 
 @dataclass(frozen=True)
@@ -34,36 +32,18 @@ class Router:
     schedules: Mapping[str, Mapping[str, str]]
 
 
-def _path(text: str) -> str:
-    """A path as it is compared: whatever its slashes, its capitals and the name of the flash."""
-    words = [word for word in text.lower().split("/") if word]
-    return "/".join(words[1:] if words[:1] == ["flash"] else words)
-
-
 def is_ours(row: Mapping[str, str]) -> bool:
-    """Whether a container is ours, told as library-tailscale tells it.
-
-    Comments get edited and containers renamed, and others have such names and folders too: what
-    it starts and its login count as well.
-    """
-    folder = re.search(r"(?:^|/)tailscale/[ab]$", _path(row.get("root-dir", "")))
+    """Whether a container is ours, told as library-tailscale tells it: comments get edited."""
+    folder = re.search(r"(?:^|/)tailscale/[ab]$", row.get("root-dir", ""))
     named = row.get("name") in ("tailscale-a", "tailscale-b")
-    like = row.get("comment", "").startswith(OWN) or named or bool(folder)
-    lists = f"{row.get('mountlists', '')},{row.get('mounts', '')}".split(",")
-    login = "tailscaled.state" in row.get("cmd", "") or "tailscale" in lists
-    return row.get("entrypoint") == Values().entrypoint and like and login
-
-
-def is_tailscale(row: Mapping[str, str]) -> bool:
-    """Whether a container seems to be somebody's Tailscale; many things have such a folder."""
-    named = (row.get(name, "") for name in ("name", "remote-image", "file", "tag", "cmd"))
-    listed = (row.get(name, "") for name in ("mountlists", "mounts", "envlists", "envlist"))
-    return any("tailscale" in text for text in (*named, *listed))
+    ours = row.get("comment", "").startswith(OWN) or named or bool(folder)
+    return row.get("entrypoint") == Values().entrypoint and ours
 
 
 def runs(row: Mapping[str, str]) -> bool:
-    """Whether a container runs; see RUNNING."""
-    return any(row.get(name) == "true" or row.get("status") == name for name in RUNNING)
+    """Whether a container runs; with a health check, its result stands in place of running."""
+    flags = (row.get(name) == "true" for name in ("running", "healthy", "unhealthy"))
+    return any(flags) or row.get("status") == "running"
 
 
 def _board(client: Client) -> Mapping[str, str]:
@@ -108,7 +88,7 @@ def read(client: Client) -> Router:
         ),
         containers=tuple(ours),
         strangers=tuple(
-            row.get("name", "?") for row in rows if row not in ours and is_tailscale(row)
+            row.get("name", "?") for row in rows if row not in ours and "tailscale" in str(row)
         ),
         schedules={row.get("name", ""): row for row in client.rows("system/scheduler")},
     )
