@@ -65,6 +65,8 @@ def _build(
         )
     else:
         report.sizes(result.measures, request.release.tag)
+        if compress == DEFAULT:
+            report.shares(shares)
         for name, row in rows.items():
             what = row.get("index") or f"sha256:{row['sha256']}"
             print(f"{paths.dist_dir().name}/{name}  {what}")
