@@ -91,7 +91,7 @@ def registry(folder: Path, auth: str = "") -> Iterator[Registry]:
         yield Registry(f"localhost:{found[1]}", files)
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def htpasswd(file: Path, *users: str, password: str) -> str:

@@ -238,26 +238,31 @@ def build(out, scratch):
     (out / "file").write_text("content")
     with open({ran!r}, "a") as ran:
         ran.write("x")
-    time.sleep({seconds})
+    while not Path({go!r}).exists():
+        time.sleep(0.01)
     return {{}}
 
 print(cache.obtain("stage", "arm64", {inputs!r}, build).hit)
 """
 
 
-def child(places: Path, seconds: float) -> subprocess.Popen[str]:
-    code = CHILD.format(ran=str(places / "ran"), seconds=seconds, inputs=INPUTS)
+def child(places: Path, name: str = "child") -> subprocess.Popen[str]:
+    """Build in a process that ends when there is a file `go`; its log goes to `NAME.log`."""
+    code = CHILD.format(ran=str(places / "ran"), go=str(places / "go"), inputs=INPUTS)
     argv = [sys.executable, "-c", textwrap.dedent(code)]
-    return subprocess.Popen(
-        argv, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    with (places / f"{name}.log").open("w") as errors:
+        return subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=errors)
+
+
+def waits(places: Path, name: str) -> bool:
+    return "waiting for another build" in (places / f"{name}.log").read_text()
 
 
 def ran(places: Path) -> int:
     return len((places / "ran").read_text()) if (places / "ran").exists() else 0
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -265,16 +270,19 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def test_two_processes_build_one_object_once(places: Path) -> None:
-    both = [child(places, 0.5), child(places, 0.5)]
-    said = [process.communicate(timeout=60) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    both = [child(places, "one"), child(places, "other")]
+    # Nothing is finished before one of them has seen the other: time decides nothing here.
+    until(lambda: ran(places) == 1 and (waits(places, "one") or waits(places, "other")))
+    (places / "go").touch()
+    said = [process.communicate(timeout=60)[0].strip() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
     assert ran(places) == 1
-    assert sorted(out.strip() for out, _ in said) == ["False", "True"]
-    assert any("waiting for another build" in errors for _, errors in said)
+    assert sorted(said) == ["False", "True"]
+    assert waits(places, "one") != waits(places, "other"), "only the later one has to wait"
 
 
 def test_killed_in_the_middle(places: Path) -> None:
-    process = child(places, 60)
+    process = child(places)
     until(lambda: ran(places) == 1)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -300,12 +308,13 @@ def test_a_scratch_folder_just_being_made_is_not_swept() -> None:
 
 
 def test_a_killed_waiter_does_not_hold_the_lock(places: Path) -> None:
-    first = child(places, 1)
+    first = child(places, "first")
     until(lambda: ran(places) == 1)
-    second = child(places, 1)
-    time.sleep(0.3)
+    second = child(places, "second")
+    until(lambda: waits(places, "second"))
     second.kill()
     second.communicate()
+    (places / "go").touch()
     assert first.communicate(timeout=60)[0].strip() == "False"
     assert obtain(Counter()).hit
 

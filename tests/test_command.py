@@ -169,7 +169,7 @@ def test_stop_all_ends_grandchildren_too(places: Path, hearing: str) -> None:
     pids = [int(word) for word in note.read_text().split()]
     assert all(alive(pid) for pid in pids)
     command.stop_all()
-    thread.join(timeout=20)
+    thread.join(timeout=120)
     assert not thread.is_alive()
     until(lambda: not any(alive(pid) for pid in pids), seconds=5)
     assert [type(error) for error in outcome] == [KeyboardInterrupt]
@@ -197,7 +197,7 @@ command.run([sys.executable, "-IS", "-c", {GRANDCHILD!r}, {str(note)!r}, "hears"
     until(note.exists)
     pids = [int(word) for word in note.read_text().split()]
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert b"KeyboardInterrupt" in errors
     until(lambda: not any(alive(pid) for pid in pids), seconds=5)
 

@@ -57,7 +57,7 @@ def start(box: Path, *args: str, **env: str) -> tuple[list[str], list[str], str]
         env={"PATH": "/usr/bin:/bin"} | env,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         cwd=box,
     )
     assert done.returncode == 0, done.stderr

@@ -86,7 +86,7 @@ def test_ctrl_c(room: Room, reference: Room, moment: str) -> None:
     else:
         until(lambda: (room.folder / "work").exists())
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert "interrupted" in errors

@@ -254,7 +254,7 @@ def reader(key: str, *, use: bool = True) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    process.communicate("", timeout=30)
+    process.communicate("", timeout=120)
 
 
 def test_nothing_is_removed_while_another_process_reads(
@@ -295,7 +295,7 @@ def test_pruning_waits_for_a_build_that_ends_soon(
     assert pruning.poll() is None
     assert there(whole) == whole.keys()
     end(process)
-    out, _ = pruning.communicate(timeout=30)
+    out, _ = pruning.communicate(timeout=120)
     assert pruning.returncode == 0
     assert json.loads(out)["left"] == 0
 
@@ -313,7 +313,7 @@ def test_a_build_waits_for_pruning(whole: dict[str, Path]) -> None:
         assert process.stderr
         assert "waiting until the cache is pruned" in process.stderr.readline()
         assert process.poll() is None
-    out, _ = process.communicate("", timeout=30)
+    out, _ = process.communicate("", timeout=120)
     assert out == "reading\n"
 
 

@@ -272,7 +272,7 @@ class Behind(Registry):
     def answer(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
         self.asked.append(f"{method} {url}")
         sent = {name: text for name, text in headers.items() if name.lower() != "host"}
-        found = requests.request(method, self.address + url, headers=sent, timeout=30)
+        found = requests.request(method, self.address + url, headers=sent, timeout=120)
         kept = {n: t for n, t in found.headers.items() if n.lower().startswith(("docker", "www"))}
         kept["Content-Type"] = found.headers.get("Content-Type", "")
         return Answer(found.status_code, kept, found.text)

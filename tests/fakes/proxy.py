@@ -55,7 +55,7 @@ class Proxy:
         return answer
 
     def _pass(self, request: Request) -> Answer:
-        connection = http.client.HTTPConnection(self.upstream, timeout=30)
+        connection = http.client.HTTPConnection(self.upstream, timeout=120)
         with contextlib.closing(connection):
             connection.request(request.method, request.path, request.body, request.headers)
             found = connection.getresponse()
@@ -65,7 +65,7 @@ class Proxy:
 
     def _half(self, request: Request) -> None:
         """Send a request that breaks off in the middle of its body."""
-        connection = http.client.HTTPConnection(self.upstream, timeout=30)
+        connection = http.client.HTTPConnection(self.upstream, timeout=120)
         with contextlib.closing(connection):
             connection.putrequest(request.method, request.path, skip_host=True)
             for name, value in request.headers.items():
