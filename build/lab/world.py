@@ -87,7 +87,7 @@ class World:
             later = [e for e in events(self.control)[before:] if e["event"] == "nodes"]
             return later[-1]["nodes"] if later else None
 
-        found: list[dict[str, Any]] = wait_for(answer, 5, "answer of the control server")
+        found: list[dict[str, Any]] = wait_for(answer, 30, "answer of the control server")
         return found
 
     def known(self, container: Container) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class World:
         self.control.send(line)
         wait_for(
             lambda: any(e["event"] == "done" for e in events(self.control)[before:]),
-            5,
+            30,
             f"control server's {line}",
         )
 
@@ -243,7 +243,8 @@ def _wait_for_daemon(container: Container) -> None:
     def ready() -> bool:
         return container.listening() or container.service_ended()
 
-    wait_for(ready, 30 * container.patience, f"the daemon of {container.name}")
+    seconds = 30 * container.patience
+    wait_for(ready, seconds, f"the daemon of {container.name}", clock=container.clock)
 
 
 def populate(world: World) -> None:
