@@ -20,7 +20,7 @@
 {
 :global TsImage; :global TsDisk; :global TsFolder; :global TsVeth; :global TsBusy; :global TsChecked;
 :global TsAdopt; :global TsMake; :global TsFaults; :global TsStore; :global TsEnsure;
-:global TsObjects; :global TsSource; :global TsRetry; :global TsText;
+:global TsObjects; :global TsSource; :global TsRetry; :global TsText; :global TsUndo; :global TsBack;
 
 # -- what every script begins with; it must be readable on a router without containers ----------
 :global TsSay; :global TsVersion; :global TsField; :global TsReady; :global TsLoad; :global TsAlarm;
@@ -136,7 +136,8 @@
   }
 }
 :global TsRoot; :global TsMine; :global TsRun; :global TsStop; :global TsDrop; :global TsLook;
-:global TsMounts; :global TsStrangers; :global TsTmp; :global TsUntil;
+:global TsMounts; :global TsStrangers; :global TsTmp; :global TsUntil; :global TsUser; :global TsPath;
+:global TsArg; :global TsCode;
 
 # the text of a script: name, true if the one that is stored counts more than the file
 :set TsText do={
@@ -160,7 +161,7 @@
 
 # store it: name, policy, true if the one that is stored counts more
 :set TsStore do={
-  :global TsSay; :global TsText;
+  :global TsSay; :global TsText; :global TsUndo;
   :local Wanted $1;
   :local Source [ $TsText $1 $3 ];
   :local Free ($2 = "read,write,test");
@@ -171,7 +172,13 @@
     $TsSay info ("script " . $1 . " stored");
     :return "";
   }
-  :if ([ /system/script/get ($Found->0) source ] != $Source) do={
+  :local Row [ /system/script/get ($Found->0) ];
+  :if (($Row->"source") != $Source) do={
+    :if (!(($Row->"source") ~ ("RouterOS script: " . $1))) do={
+      :local Old ({ "source"=($Row->"source"); "policy"=($Row->"policy"); \
+        "dont-require-permissions"=($Row->"dont-require-permissions") });
+      :set ($TsUndo->("script " . $1)) ({ "menu"="/system/script"; "id"=($Found->0); "old"=$Old });
+    }
     /system/script/set ($Found->0) source=$Source policy=$2 dont-require-permissions=$Free;
     $TsSay info ("script " . $1 . " replaced");
   }
@@ -180,7 +187,7 @@
 # the rule: menu, items that the key found, what they must be, what people call it
 :set TsEnsure do={
   :global TsMake; :global TsFaults; :global TsAdopt; :global TsArg; :global TsRow; :global TsCode;
-  :global TsPlain; :global TsSay;
+  :global TsPlain; :global TsSay; :global TsUndo;
   :local Ids $2;
   :if ([ :len $Ids ] = 0) do={
     :if ($TsMake) do={
@@ -234,6 +241,12 @@
       :foreach Key,Value in=$Wrong do={ :set ($Grown->$Key) $Value; }
     }
     :if ($TsMake && [ :len $Grown ] > 0) do={
+      :local Old ({ "disabled"="false" });
+      :if ($First) do={
+        :set Old ({});
+        :foreach Key,Value in=$Grown do={ :set ($Old->$Key) [ $TsPlain ($TsRow->$Key) ]; }
+      }
+      :set ($TsUndo->($4 . " " . $Id)) ({ "menu"=$1; "id"=$Id; "old"=$Old });
       :set TsArg ({});
       :foreach Key,Value in=$Grown do={ :set ($TsArg->$Key) $Value; }
       $TsCode ($1 . "/set") $Id;
@@ -241,6 +254,18 @@
     }
     :set First false;
   }
+}
+
+# put back what a take-over has changed of somebody's set-up
+:set TsBack do={
+  :global TsUndo; :global TsArg; :global TsCode; :global TsSay;
+  :foreach Key,Row in=$TsUndo do={
+    :onerror Bad in={
+      :set TsArg ($Row->"old");
+      $TsCode (($Row->"menu") . "/set") ($Row->"id");
+    } do={ $TsSay warning ($Key . " could not be put back: " . $Bad); }
+  }
+  :set TsUndo ({});
 }
 
 # everything that is needed, each found by the key by which it is used; TsMake says if it is made
@@ -335,6 +360,8 @@
     "policy"="ftp,read,write,policy,test" }) "schedule update-tailscale";
 }
 
+:local Stranger "";
+:set TsUndo ({});
 :onerror Err in={
   :local Unfit [ $TsReady ];
   :local Mode [ /system/device-mode/get ];
@@ -386,7 +413,6 @@
       }
     }
   }
-  :local Stranger "";
   :local Final "";
   :foreach Key,Row in=[ $TsStrangers ] do={
     :local Name ("container " . ($Row->"name"));
@@ -413,6 +439,26 @@
       }
       :if ($TsSource != [ $TsRoot "state" ]) do={ :set Final "several folders hold a login: set TsState"; }
       :set TsSource $Source;
+    }
+  }
+  # what is in a folder goes with the container that has it
+  :local Mine [ $TsMine ];
+  :foreach Part in=({ "a"; "b"; "state" }) do={
+    :local User [ $TsUser [ $TsRoot $Part ] $Mine ];
+    :if ([ :len $User ] > 0) do={
+      :set Final ("the " . $User . " has the folder " . [ $TsRoot $Part ] . ", one in it or one around " . \
+        "it: set TsFolder to another name");
+    }
+  }
+  :if ([ :len $Stranger ] > 0) do={
+    :local Root [ $TsPath ($Stranger->"root") ];
+    :if ([ :pick [ $TsPath $TsSource ] 0 [ :len $Root ] ] = $Root) do={
+      :set Final ("the login in " . $TsSource . " would go with the folder of the container " . \
+        ($Stranger->"name") . ": log out there and remove it first");
+    }
+    :local User [ $TsUser $Root ({ ($Stranger->"id") }) ];
+    :if ([ :len $User ] > 0) do={
+      :set Final ("the " . $User . " and the container " . ($Stranger->"name") . " have one folder");
     }
   }
   :if ([ :len $Final ] > 0) do={ :error $Final; }
@@ -444,12 +490,14 @@
 
   # the other one makes way before ours starts: two daemons on one state would spoil it
   :local Ran false;
+  :local Starts false;
   :local Wrong "";
   :set TsChecked;
   :set TsRetry;
   :onerror Bad in={
     :if ([ :len $Stranger ] > 0) do={
       :set Ran (($Stranger->"state") != "stopped");
+      :set Starts (([ $TsLook ($Stranger->"id") ]->"boot") = true);
       :local Id ($Stranger->"id");
       :local Boot [ :parse ("/container/set " . $Id . " start-on-boot=no") ];
       :if ([ $TsStop $Id ] = false) do={ :error "the other container does not stop"; }
@@ -476,24 +524,33 @@
   :if ([ :len $Stranger ] > 0) do={
     :if ([ :len $Wrong ] = 0) do={ $TsDrop ($Stranger->"id"); } else={
       :local Back "and the old one was not running";
-      :if ($Ran) do={
-        :set Back "and the old one does not start";
-        :onerror Bad in={
-          # only one of them may run, whatever is asked first
-          :foreach Id in=[ $TsMine ] do={ $TsDrop $Id; }
-          :if ([ $TsRun ($Stranger->"id") ]) do={ :set Back "the old one is back"; }
-        } do={ :set Back ($Back . ": " . $Bad); }
-      }
+      :if ($Ran) do={ :set Back "and the old one does not start"; }
+      :onerror Bad in={
+        # only one of them may run, whatever is asked first
+        :foreach Id in=[ $TsMine ] do={ $TsDrop $Id; }
+        $TsBack;
+        :local Same true;
+        :onerror Worse in={
+          :set TsArg ({ "start-on-boot"="yes" });
+          :if ($Starts) do={ $TsCode "/container/set" ($Stranger->"id"); }
+        } do={ :set Same false; }
+        :if ($Ran) do={
+          :if ([ $TsRun ($Stranger->"id") $Same ]) do={ :set Back "the old one is back"; }
+        }
+      } do={ :set Back ($Back . ": " . $Bad); }
       $TsAlarm ("no take-over, the new container failed (" . $Wrong . "), " . $Back);
       :error "nothing was taken over; see /log";
     }
   }
   :set TsAdopt;
+  :set TsUndo ({});
   :if ([ :len [ $TsMine ] ] = 0) do={ :error "no container was installed; see /log"; }
   :put "installed. If the node is new, log in with:";
   :put "  /container/shell [find where comment~\"^mikrotik-tailscale\"] cmd=\"tailscale up\"";
   :put "then: /system/script/run status-tailscale";
 } do={
   $TsSay error ("installation stopped: " . $Err);
+  # nothing of a set-up that runs on is left half changed
+  :if ([ :len $Stranger ] > 0 && [ :len $TsUndo ] > 0) do={ $TsBack; }
 }
 }

@@ -16,7 +16,8 @@
 :global TsConnected; :global TsLinked; :global TsHealth; :global TsFree; :global TsChoose;
 :global TsHeal; :global TsOther; :global TsTidy; :global TsTrial; :global TsSave; :global TsTry;
 :global TsPlain; :global TsStrangers; :global TsMounts; :global TsTmp; :global TsNeeded;
-:global TsSet; :global TsStay; :global TsLibrary;
+:global TsSet; :global TsStay; :global TsRead; :global TsPath; :global TsUser; :global TsLists;
+:global TsLibrary;
 
 # who loads this asks whether it is of the same release
 :set TsLibrary "v1.104.5-mt.1";
@@ -30,6 +31,56 @@
   }
   :if ([ :pick $Text 0 1 ] = "/") do={ :return [ :pick $Text 1 [ :len $Text ] ]; }
   :return $Text;
+}
+
+# what a container is: id -> its record, an empty one if it is gone by now
+:set TsRead do={
+  :local All ({});
+  :onerror Err in={ :set All [ /container/get $1 ]; } do={
+    # one that is being removed can be gone; what cannot be read is not nothing
+    :if ([ :typeof [ :find [ /container/find ] $1 ] ] = "num") do={
+      :error ("a container cannot be read: " . $Err);
+    }
+  }
+  :return $All;
+}
+
+# a path as it is compared, ending in a slash, whatever its slashes and capitals are. Not every
+# device and version says flash/ where it means the internal flash
+:set TsPath do={
+  :global TsPlain;
+  :local Path ("/" . [ :convert [ $TsPlain $1 ] transform=lc ] . "/");
+  :local At [ :find $Path "//" ];
+  :while ([ :typeof $At ] = "num") do={
+    :set Path ([ :pick $Path 0 $At ] . [ :pick $Path ($At + 1) [ :len $Path ] ]);
+    :set At [ :find $Path "//" ];
+  }
+  :if ([ :pick $Path 0 7 ] = "/flash/") do={ :return [ :pick $Path 6 [ :len $Path ] ]; }
+  :return $Path;
+}
+
+# who has a folder, or one in it or above it: path, ids that do not count -> "" or who
+:set TsUser do={
+  :global TsPath; :global TsRead;
+  :local Path [ $TsPath $1 ];
+  :local Free $2;
+  :foreach Id in=[ /container/find ] do={
+    :if ([ :typeof [ :find $Free $Id ] ] != "num") do={
+      :local All [ $TsRead $Id ];
+      :local Root [ $TsPath ($All->"root-dir") ];
+      :if ($Root != "/" && ([ :pick $Root 0 [ :len $Path ] ] = $Path || \
+          [ :pick $Path 0 [ :len $Root ] ] = $Root)) do={
+        :return ("container " . ($All->"name"));
+      }
+    }
+  }
+  :return "";
+}
+
+# the lists that a container names: record, how they are called, how older versions call them
+:set TsLists do={
+  :global TsPlain;
+  :return ("," . [ $TsPlain ($1->$2) ] . "," . [ $TsPlain ($1->$3) ] . ",");
 }
 
 # folder of image a or b, of the state ("state"): name
@@ -57,24 +108,25 @@
   }
 }
 
-# our containers: comments are edited and containers renamed, so what it starts counts, and one of
-# comment, name and folder -> ids
+# our containers: comments are edited and containers renamed, so one of comment, name and folder
+# counts; others have such names and folders too, so what it starts and its login count as well
+# -> ids
 :set TsMine do={
-  :global TsRoot; :global TsPlain;
+  :global TsRoot; :global TsPlain; :global TsPath; :global TsRead; :global TsLists;
   :local Found ({});
   :foreach Id in=[ /container/find ] do={
-    :local All ({});
-    :onerror Err in={ :set All [ /container/get $Id ]; } do={
-      # one that is being removed can be gone by now; what cannot be read is not nothing
-      :if ([ :typeof [ :find [ /container/find ] $Id ] ] = "num") do={
-        :error ("a container cannot be read: " . $Err);
-      }
-    }
+    :local All [ $TsRead $Id ];
     :if (($All->"entrypoint") = "/usr/local/bin/entrypoint.sh") do={
       :local Dir [ $TsPlain ($All->"root-dir") ];
       :local Name [ :tostr ($All->"name") ];
-      :if ([ :tostr ($All->"comment") ] ~ "^mikrotik-tailscale" || $Name = "tailscale-a" || \
-          $Name = "tailscale-b" || $Dir = [ $TsRoot "a" ] || $Dir = [ $TsRoot "b" ]) do={
+      :local Like ([ :tostr ($All->"comment") ] ~ "^mikrotik-tailscale" || $Name = "tailscale-a" || \
+        $Name = "tailscale-b" || $Dir = [ $TsRoot "a" ] || $Dir = [ $TsRoot "b" ]);
+      :if (!$Like) do={
+        :set Dir [ $TsPath $Dir ];
+        :set Like ($Dir = [ $TsPath [ $TsRoot "a" ] ] || $Dir = [ $TsPath [ $TsRoot "b" ] ]);
+      }
+      :if ($Like && ([ $TsPlain ($All->"cmd") ] ~ "tailscaled[.]state" || \
+          [ $TsLists $All "mountlists" "mounts" ] ~ ",tailscale,")) do={
         :set Found ($Found, $Id);
       }
     }
@@ -84,7 +136,7 @@
 
 # what is known of a container: id
 :set TsLook do={
-  :global TsField; :global TsPlain; :global TsRoot;
+  :global TsField; :global TsPlain; :global TsRoot; :global TsPath;
   :local All [ /container/get $1 ];
   :local State "busy";
   :if (($All->"running") = true || ($All->"status") = "running") do={ :set State "running"; }
@@ -112,6 +164,12 @@
   :local Dir [ $TsPlain ($All->"root-dir") ];
   :if ($Dir = [ $TsRoot "a" ]) do={ :set Letter "a"; }
   :if ($Dir = [ $TsRoot "b" ]) do={ :set Letter "b"; }
+  :if ([ :len $Letter ] = 0) do={
+    :set Dir [ $TsPath $Dir ];
+    :foreach One in=({ "a"; "b" }) do={
+      :if ($Dir = [ $TsPath [ $TsRoot $One ] ]) do={ :set Letter $One; }
+    }
+  }
   # a tag is there before the image is, and stays when the pull fails
   :return ({ "id"=$1; "state"=$State; "name"=($All->"name"); "boot"=($All->"start-on-boot"); \
     "image"=([ :len ($All->"image-id") ] > 0); "digest"=$Digest; "letter"=$Letter });
@@ -142,15 +200,15 @@
 
 # containers of others that are a Tailscale, or on our interface -> array of records
 :set TsStrangers do={
-  :global TsMine; :global TsLook; :global TsMounts; :global TsPlain; :global TsVeth;
+  :global TsMine; :global TsLook; :global TsMounts; :global TsLists; :global TsRead; :global TsVeth;
   :local Mine [ $TsMine ];
   :local Mounts [ $TsMounts ];
   :local Found ({});
   :foreach Id in=[ /container/find ] do={
     :if ([ :typeof [ :find $Mine $Id ] ] != "num") do={
-      :local All [ /container/get $Id ];
-      :local Lists ("," . [ $TsPlain ($All->"mountlists") ] . "," . [ $TsPlain ($All->"mounts") ] . ",");
-      :local Envs ("," . [ $TsPlain ($All->"envlists") ] . "," . [ $TsPlain ($All->"envlist") ] . ",");
+      :local All [ $TsRead $Id ];
+      :local Lists [ $TsLists $All "mountlists" "mounts" ];
+      :local Envs [ $TsLists $All "envlists" "envlist" ];
       :local Folder "/var/lib/tailscale";
       :foreach Env in=[ /container/envs/find where key="TS_STATE_DIR" ] do={
         :local Row [ /container/envs/get $Env ];
@@ -164,13 +222,14 @@
           :set State ($Row->"src");
         }
       }
+      # not its folder: many things are kept in one called tailscale
       :local Text (($All->"name") . " " . ($All->"remote-image") . " " . ($All->"file") . " " . \
-        ($All->"tag") . " " . ($All->"root-dir"));
+        ($All->"tag"));
       :local Tail ($Text ~ "tailscale" || [ :len $State ] > 0);
       :local Shared (($All->"interface") = $TsVeth);
       :if ($Tail || $Shared) do={
         :set ($Found->[ :tostr $Id ]) ({ "id"=$Id; "name"=[ :tostr ($All->"name") ]; "tail"=$Tail; \
-          "src"=$State; "state"=([ $TsLook $Id ]->"state") });
+          "src"=$State; "state"=([ $TsLook $Id ]->"state"); "root"=($All->"root-dir") });
       }
     }
   }
@@ -302,7 +361,8 @@
   }
 }
 
-# start a container if it does not run, to be kept running: id -> true if it runs
+# start a container if it does not run, to be kept running: id, true to keep its settings as they
+# are -> true if it runs
 :set TsRun do={
   :global TsLook; :global TsUntil; :global TsKeep; :global TsSay;
   :local Left 60;
@@ -317,7 +377,7 @@
   :for Try from=1 to=2 do={
     :if (!$Came) do={
       :onerror Err in={
-        :if (([ $TsLook $1 ]->"boot") != true) do={ $TsKeep $1; }
+        :if (([ $TsLook $1 ]->"boot") != true && $2 != true) do={ $TsKeep $1; }
         /container/start $1;
         :set Came [ $TsUntil $1 "running" 60 ];
       } do={
@@ -330,9 +390,14 @@
   :return $Came;
 }
 
-# remove a container and what its folder leaves: id
+# remove a container, with which its folder goes: id
 :set TsDrop do={
-  :global TsLook; :global TsGone; :global TsStop;
+  :global TsLook; :global TsGone; :global TsStop; :global TsRead; :global TsUser;
+  :local Root ([ $TsRead $1 ]->"root-dir");
+  :local User [ $TsUser $Root ({ $1 }) ];
+  :if ([ :len $User ] > 0) do={
+    :error ("not removed: the folder " . $Root . " is that of the " . $User . " too");
+  }
   :if (([ $TsLook $1 ]->"image")) do={
     :if ([ $TsStop $1 ] = false) do={ :error "a container does not stop"; }
   }
@@ -340,14 +405,21 @@
   :if ([ $TsGone $1 ] = false) do={ :error "a container does not go away"; }
 }
 
-# remove the folder of an image if no container has it: letter -> "" or the container that has it
+# remove the folder of an image if nobody has it or its name: letter -> "" or who has it
 :set TsWipe do={
-  :global TsRoot; :global TsPlain;
+  :global TsRoot; :global TsPath; :global TsUser; :global TsMounts;
   :local Root [ $TsRoot $1 ];
-  :foreach Id in=[ /container/find ] do={
-    :local All [ /container/get $Id ];
-    :if ([ $TsPlain ($All->"root-dir") ] = $Root) do={ :return ("container " . ($All->"name")); }
+  :local User [ $TsUser $Root ({}) ];
+  :local Path [ $TsPath $Root ];
+  :foreach Key,Row in=[ $TsMounts ] do={
+    :if ([ :pick [ $TsPath ($Row->"src") ] 0 [ :len $Path ] ] = $Path) do={
+      :set User ("mount list " . ($Row->"list"));
+    }
   }
+  # others use such names too
+  :local Name ("tailscale-" . $1);
+  :if ([ :len [ /container/find where name=$Name ] ] > 0) do={ :set User ("container " . $Name); }
+  :if ([ :len $User ] > 0) do={ :return $User; }
   :foreach File in=[ /file/find where name=$Root ] do={ /file/remove $File; }
   :return "";
 }

@@ -162,11 +162,14 @@ WITHOUT = {
     ),
     "name and comment edited": (
         "library-tailscale",
-        ' || $Name = "tailscale-a" || \\\n          $Name = "tailscale-b" || '
-        '$Dir = [ $TsRoot "a" ] || $Dir = [ $TsRoot "b" ]',
-        "",
+        '$Dir = [ $TsRoot "a" ] || $Dir = [ $TsRoot "b" ]);\n      :if (!$Like) do={',
+        "false);\n      :if (false) do={",
     ),
-    "folder of another": ("library-tailscale", '(($All->"entrypoint") = ', '("{}" != '),
+    "folder of another": (
+        "library-tailscale",
+        '[ $TsPlain ($All->"cmd") ] ~ "tailscaled[.]state"',
+        "true",
+    ),
     "identity is code": (
         "library-tailscale",
         '"=(\\$TsArg->\\"" . $Key . "\\")"',

@@ -32,12 +32,31 @@ class Router:
     schedules: Mapping[str, Mapping[str, str]]
 
 
+def _path(text: str) -> str:
+    """A path as it is compared: whatever its slashes, its capitals and the name of the flash."""
+    words = [word for word in text.lower().split("/") if word]
+    return "/".join(words[1:] if words[:1] == ["flash"] else words)
+
+
 def is_ours(row: Mapping[str, str]) -> bool:
-    """Whether a container is ours, told as library-tailscale tells it: comments get edited."""
-    folder = re.search(r"(?:^|/)tailscale/[ab]$", row.get("root-dir", ""))
+    """Whether a container is ours, told as library-tailscale tells it.
+
+    Comments get edited and containers renamed, and others have such names and folders too: what
+    it starts and its login count as well.
+    """
+    folder = re.search(r"(?:^|/)tailscale/[ab]$", _path(row.get("root-dir", "")))
     named = row.get("name") in ("tailscale-a", "tailscale-b")
-    ours = row.get("comment", "").startswith(OWN) or named or bool(folder)
-    return row.get("entrypoint") == Values().entrypoint and ours
+    like = row.get("comment", "").startswith(OWN) or named or bool(folder)
+    lists = f"{row.get('mountlists', '')},{row.get('mounts', '')}".split(",")
+    login = "tailscaled.state" in row.get("cmd", "") or "tailscale" in lists
+    return row.get("entrypoint") == Values().entrypoint and like and login
+
+
+def is_tailscale(row: Mapping[str, str]) -> bool:
+    """Whether a container seems to be somebody's Tailscale; many things have such a folder."""
+    named = (row.get(name, "") for name in ("name", "remote-image", "file", "tag", "cmd"))
+    listed = (row.get(name, "") for name in ("mountlists", "mounts", "envlists", "envlist"))
+    return any("tailscale" in text for text in (*named, *listed))
 
 
 def runs(row: Mapping[str, str]) -> bool:
@@ -88,7 +107,7 @@ def read(client: Client) -> Router:
         ),
         containers=tuple(ours),
         strangers=tuple(
-            row.get("name", "?") for row in rows if row not in ours and "tailscale" in str(row)
+            row.get("name", "?") for row in rows if row not in ours and is_tailscale(row)
         ),
         schedules={row.get("name", ""): row for row in client.rows("system/scheduler")},
     )

@@ -5,9 +5,9 @@
 # requires RouterOS, version={{MINIMUM}}
 #
 # Removes the container and what the installer made: what has the comment "mikrotik-tailscale". What
-# was there before and was only adopted stays and is named. The node's identity (its state folder)
-# and the settings stay too, so that a new installation is the same node; for those as well:
-# ":global TsPurge true" before you run it.
+# was there before and was only adopted, and what another container uses, stays and is named. The
+# node's identity (its state folder) and the settings stay too, so that a new installation is the
+# same node; for those as well: ":global TsPurge true" before you run it.
 # docs/USAGE.md#removal
 
 # one block: what /import reads line by line forgets its variables
@@ -16,17 +16,33 @@
 
 #@ include head
 :global TsRoot; :global TsMine; :global TsDrop; :global TsMounts; :global TsSet; :global TsText;
+:global TsRead; :global TsUser; :global TsLists; :global TsPath; :global TsIds;
 
 :onerror Err in={
-  # no run of the scheduler may start it again meanwhile
-  /system/scheduler/remove [ find where name="update-tailscale" comment="mikrotik-tailscale" ];
-  :set TsBusy [ /system/resource/get uptime ];
   $TsLoad "settings-tailscale";
   :local Unfit [ $TsReady ];
   :local State "";
   :local Ours false;
-  :if ([ :len $Unfit ] > 0) do={ :put ("containers are left alone: " . $Unfit); } else={
+  # who uses what is ours
+  :local Lists "";
+  :local Envs "";
+  :local Veth "";
+  :local Holder "";
+  :if ([ :len $Unfit ] = 0) do={
     $TsLoad "library-tailscale";
+    # looked at before anything is changed: a container takes its folder along
+    :foreach Id in=[ $TsMine ] do={
+      :local Root ([ $TsRead $Id ]->"root-dir");
+      :local User [ $TsUser $Root ({ $Id }) ];
+      :if ([ :len $User ] > 0) do={
+        :error ("the folder " . $Root . " is that of the " . $User . " too: remove or move that one");
+      }
+    }
+  }
+  # no run of the scheduler may start it again meanwhile
+  /system/scheduler/remove [ find where name="update-tailscale" comment="mikrotik-tailscale" ];
+  :set TsBusy [ /system/resource/get uptime ];
+  :if ([ :len $Unfit ] > 0) do={ :put ("containers are left alone: " . $Unfit); } else={
     :local Count 0;
     :foreach Id in=[ $TsMine ] do={
       $TsDrop $Id;
@@ -34,19 +50,44 @@
     }
     :put ("containers removed: " . $Count);
     :set State [ $TsRoot "state" ];
+    :set TsText [ :parse ":global TsIds; :set TsIds [ /container/find ]" ];
+    $TsText;
+    :foreach Id in=$TsIds do={
+      :local All [ $TsRead $Id ];
+      :local Name ("container " . ($All->"name"));
+      :if ([ $TsLists $All "mountlists" "mounts" ] ~ ",tailscale,") do={ :set Lists $Name; }
+      :if ([ $TsLists $All "envlists" "envlist" ] ~ ",tailscale,") do={ :set Envs $Name; }
+      :if (($All->"interface") = $TsVeth) do={ :set Veth $Name; }
+    }
     :foreach Key,Row in=[ $TsMounts ] do={
       :if (($Row->"list") = "tailscale" && ($Row->"dst") = "/var/lib/tailscale") do={
         # older installations made it without a comment
         :set Ours (($Row->"comment") = "mikrotik-tailscale" || ($Row->"src") = $State);
         :set State ($Row->"src");
-        :if ($Ours) do={
+        :if ($Ours && [ :len $Lists ] > 0) do={
+          :put ("kept: the mount list tailscale, which the " . $Lists . " uses");
+        }
+        :if ($Ours && [ :len $Lists ] = 0) do={
           :set TsText [ :parse ("/container/mounts/remove " . ($Row->"id")) ];
           $TsText;
-        } else={ :put "kept: the mount list tailscale, which was here before"; }
+        }
+        :if (!$Ours) do={ :put "kept: the mount list tailscale, which was here before"; }
       }
     }
-    :set TsText [ :parse ("/container/envs/remove [ find where comment=\"mikrotik-tailscale\" ]") ];
-    $TsText;
+    :set Holder [ $TsUser $State ({}) ];
+    :local Path [ $TsPath $State ];
+    :foreach Key,Row in=[ $TsMounts ] do={
+      :local Other [ $TsPath ($Row->"src") ];
+      :if ([ :pick $Other 0 [ :len $Path ] ] = $Path || [ :pick $Path 0 [ :len $Other ] ] = $Other) do={
+        :if (($Row->"list") != "tailscale" || [ :len $Lists ] > 0) do={
+          :set Holder ("mount list " . ($Row->"list"));
+        }
+      }
+    }
+    :if ([ :len $Envs ] = 0) do={
+      :set TsText [ :parse ("/container/envs/remove [ find where comment=\"mikrotik-tailscale\" ]") ];
+      $TsText;
+    } else={ :put ("kept: the environment tailscale, which the " . $Envs . " uses"); }
     :if ([ $TsSet "tmpdir" ] = "tailscale-tmp") do={
       :set TsText [ :parse "/container/config/set tmpdir=\"\"" ];
       $TsText;
@@ -59,16 +100,28 @@
   /ip/dns/static/remove [ find where comment="mikrotik-tailscale" ];
   /ip/route/remove [ find where comment="mikrotik-tailscale" ];
   /ipv6/route/remove [ find where comment="mikrotik-tailscale" ];
-  /ipv6/address/remove [ find where comment="mikrotik-tailscale" ];
-  /ip/address/remove [ find where comment="mikrotik-tailscale" ];
-  /interface/list/member/remove [ find where comment="mikrotik-tailscale" ];
-  /interface/bridge/port/remove [ find where comment="mikrotik-tailscale" ];
-  /interface/bridge/remove [ find where comment="mikrotik-tailscale" ];
-  /interface/veth/remove [ find where comment="mikrotik-tailscale" ];
-  :put "network removed";
+  :if ([ :len $Veth ] = 0) do={
+    /interface/bridge/port/remove [ find where comment="mikrotik-tailscale" ];
+    /interface/veth/remove [ find where comment="mikrotik-tailscale" ];
+    # somebody else may be on our bridge
+    :if ([ :len [ /interface/bridge/port/find where bridge=$TsBridge ] ] > 0) do={
+      :set Veth "other ports of the bridge";
+    }
+  }
+  :if ([ :len $Veth ] = 0) do={
+    /ipv6/address/remove [ find where comment="mikrotik-tailscale" ];
+    /ip/address/remove [ find where comment="mikrotik-tailscale" ];
+    /interface/list/member/remove [ find where comment="mikrotik-tailscale" ];
+    /interface/bridge/remove [ find where comment="mikrotik-tailscale" ];
+    :put "network removed";
+  } else={ :put ("kept: the network of " . $TsBridge . ", for the " . $Veth); }
 
   /system/script/remove [ find where name="tailscale-state" ];
   :if ($TsPurge = true) do={
+    :if ([ :len $Holder ] > 0) do={
+      :put ("kept: " . $State . ", which the " . $Holder . " uses");
+      :set Ours false;
+    }
     :if ($Ours) do={
       # the folder and what is in it, not what only begins like it
       :foreach File in=[ /file/find ] do={
@@ -79,7 +132,9 @@
         }
       }
     } else={
-      :if ([ :len $State ] > 0) do={ :put ("kept: " . $State . ", which was here before"); }
+      :if ([ :len $State ] > 0 && [ :len $Holder ] = 0) do={
+        :put ("kept: " . $State . ", which was here before");
+      }
     }
     /system/script/remove [ find where name="settings-tailscale" ];
     :put "settings removed: take the node out of your tailnet's machine list too";

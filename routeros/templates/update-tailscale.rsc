@@ -23,7 +23,7 @@
 :global TsDrop; :global TsPull; :global TsTry; :global TsLinked; :global TsHealth; :global TsFree;
 :global TsNeeded; :global TsHeal; :global TsOther; :global TsTidy; :global TsTrial; :global TsSave;
 :global TsRemote; :global TsGet; :global TsDigest; :global TsMounts; :global TsStrangers;
-:global TsLibrary;
+:global TsLibrary; :global TsRead; :global TsUser;
 
 # ask a server: address, header fields, "url" or "parts", http-method, output -> the answer.
 # Others saw 7.21.2 refuse an address with "&": given in parts it is no address that is taken apart
@@ -298,6 +298,12 @@
   }
 
   :local Letter [ $TsOther $Active ];
+  # the old one goes with its folder, and with all that somebody else keeps in it
+  :local Root ([ $TsRead $Active ]->"root-dir");
+  :local User [ $TsUser $Root ({ $Active }) ];
+  :if ([ :len $User ] > 0) do={
+    :error ("no update: the folder " . $Root . " is that of the " . $User . " too");
+  }
 
   # 6. the new image beside the old one; what an interrupted run has pulled is used
   :local New "";

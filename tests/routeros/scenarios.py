@@ -115,12 +115,13 @@ def edited(bed: Bed) -> None:
 
 
 def another(bed: Bed) -> None:
-    """A container of somebody else, with our comment and in the folder that is next."""
+    """A container of somebody else: our comment, our entrypoint, and the folder that is next."""
     bed.registry.push("me/web", "1", Image(STRANGER))
     bed.router.run(
         "/interface/veth/add name=other address=10.9.9.2/30 gateway=10.9.9.1; "
         f"/container/add name={STRANGER} root-dir=tailscale/b interface=other cmd=x "
-        f'entrypoint="/x" remote-image="{beds.HOST}/me/web:1" comment="mikrotik-tailscale" '
+        f'entrypoint="/usr/local/bin/entrypoint.sh" remote-image="{beds.HOST}/me/web:1" '
+        'comment="mikrotik-tailscale" '
         "start-on-boot=yes; :delay 60s; "
         f'/container/start [find where name="{STRANGER}"]; :delay 10s'
     )

@@ -65,10 +65,10 @@ class Storage(Table):
             self._seen_at[key] = self.clock.now + (self.listing * NS if slow else 0)
 
     def drop(self, path: str) -> None:
-        """Forget a file or tree; nothing happens if there is none."""
-        key = self._by_name.pop(path.strip("/"), None)
-        if key:
-            del self.items[key]
+        """Forget a file, or a folder with all that is in it; nothing happens if there is none."""
+        path = path.strip("/")
+        for name in [name for name in self._by_name if f"{name}/".startswith(f"{path}/")]:
+            del self.items[self._by_name.pop(name)]
 
     def read(self, path: str) -> str | None:
         """The contents of a file, or None."""
