@@ -268,6 +268,28 @@
   :set TsUndo ({});
 }
 
+# let pulls unpack in RAM or on the disk, unless somebody has said where
+:set TsTmp do={
+  :global TsDisk; :global TsTmpDir; :global TsSet; :global TsSay;
+  :global TsArg; :global TsCode;
+  :if ([ :len [ $TsSet "tmpdir" ] ] > 0 || $TsTmpDir = "none") do={ :return ""; }
+  :local Wanted $TsTmpDir;
+  :if ([ :len $Wanted ] = 0 && [ :len $TsDisk ] > 0) do={ :set Wanted ($TsDisk . "/tmp"); }
+  :if ([ :len $Wanted ] = 0 && [ /system/resource/get free-memory ] > 167772160) do={
+    # a failure only means that pulls need flash, as without it
+    :onerror Err in={
+      :if ([ :len [ /disk/find where slot="tailscale-tmp" ] ] = 0) do={
+        /disk/add type=tmpfs tmpfs-max-size=64M slot=tailscale-tmp comment="mikrotik-tailscale";
+      }
+      :set Wanted "tailscale-tmp";
+    } do={ $TsSay warning ("no disk in RAM for pulls: " . $Err); }
+  }
+  :if ([ :len $Wanted ] > 0) do={
+    :set TsArg ({ "tmpdir"=$Wanted });
+    $TsCode "/container/config/set";
+  }
+}
+
 # everything that is needed, each found by the key by which it is used; TsMake says if it is made
 :set TsObjects do={
   :global TsEnsure; :global TsVeth; :global TsBridge; :global TsGateway; :global TsAddress;

@@ -15,9 +15,9 @@
 :global TsCode; :global TsKeepText; :global TsAdd; :global TsReason; :global TsPull; :global TsAsk;
 :global TsConnected; :global TsLinked; :global TsHealth; :global TsFree; :global TsChoose;
 :global TsHeal; :global TsOther; :global TsTidy; :global TsTrial; :global TsSave; :global TsTry;
-:global TsPlain; :global TsStrangers; :global TsMounts; :global TsTmp; :global TsNeeded;
+:global TsPlain; :global TsStrangers; :global TsMounts; :global TsNeeded;
 :global TsSet; :global TsStay; :global TsRead; :global TsPath; :global TsUser; :global TsLists;
-:global TsLibrary;
+:global TsSick; :global TsLibrary;
 
 # who loads this asks whether it is of the same release
 :set TsLibrary "v1.104.5-mt.1";
@@ -139,18 +139,20 @@
   :global TsField; :global TsPlain; :global TsRoot; :global TsPath;
   :local All [ /container/get $1 ];
   :local State "busy";
-  :if (($All->"running") = true || ($All->"status") = "running") do={ :set State "running"; }
-  # with a health check one of these may stand in its place
-  :if (($All->"healthy") = true || ($All->"unhealthy") = true) do={ :set State "running"; }
-  :if (($All->"stopped") = true || ($All->"status") = "stopped") do={ :set State "stopped"; }
-  :if ($State = "busy" && [ :typeof ($All->"status") ] = "nothing") do={
-    # not every version puts the flags into the whole record
-    :foreach Flag in=({ "running"; "stopped"; "healthy"; "unhealthy" }) do={
-      :onerror Err in={
-        :if ([ /container/get $1 $Flag ] = true) do={
-          :if ($Flag = "stopped") do={ :set State "stopped"; } else={ :set State "running"; }
-        }
-      } do={ :set Flag ""; }
+  :local Sick false;
+  :local Apart ([ :typeof ($All->"running") ] = "nothing");
+  # with a health check the others may stand in the place of running, or beside it
+  :foreach Flag in=({ "running"; "healthy"; "unhealthy"; "starting-with-healthcheck"; "stopped" }) do={
+    :local Has (($All->$Flag) = true || ($All->"status") = $Flag);
+    :if (!$Has && ($Apart || $State = "busy") && [ :typeof ($All->$Flag) ] = "nothing" && \
+        [ :typeof ($All->"status") ] = "nothing") do={
+      # not every version puts the flags into the whole record
+      :onerror Err in={ :set Has ([ /container/get $1 $Flag ] = true); } do={ :set Has false; }
+    }
+    :if ($Has) do={
+      :set State "running";
+      :if ($Flag = "stopped") do={ :set State "stopped"; }
+      :if ($Flag = "unhealthy") do={ :set Sick true; }
     }
   }
   # a comment can be edited: the reference that was pulled says it too
@@ -172,7 +174,7 @@
   }
   # a tag is there before the image is, and stays when the pull fails
   :return ({ "id"=$1; "state"=$State; "name"=($All->"name"); "boot"=($All->"start-on-boot"); \
-    "image"=([ :len ($All->"image-id") ] > 0); "digest"=$Digest; "letter"=$Letter });
+    "image"=([ :len ($All->"image-id") ] > 0); "digest"=$Digest; "letter"=$Letter; "sick"=$Sick });
 }
 
 # true if one of ours runs
@@ -242,24 +244,6 @@
   :return [ $TsPlain [ /container/config/get $1 ] ];
 }
 
-# let pulls unpack in RAM or on the disk, unless somebody has said where
-:set TsTmp do={
-  :global TsDisk; :global TsTmpDir; :global TsSet; :global TsSay;
-  :if ([ :len [ $TsSet "tmpdir" ] ] > 0 || $TsTmpDir = "none") do={ :return ""; }
-  :local Wanted $TsTmpDir;
-  :if ([ :len $Wanted ] = 0 && [ :len $TsDisk ] > 0) do={ :set Wanted ($TsDisk . "/tmp"); }
-  :if ([ :len $Wanted ] = 0 && [ /system/resource/get free-memory ] > 167772160) do={
-    # a failure only means that pulls need flash, as without it
-    :onerror Err in={
-      :if ([ :len [ /disk/find where slot="tailscale-tmp" ] ] = 0) do={
-        /disk/add type=tmpfs tmpfs-max-size=64M slot=tailscale-tmp comment="mikrotik-tailscale";
-      }
-      :set Wanted "tailscale-tmp";
-    } do={ $TsSay warning ("no disk in RAM for pulls: " . $Err); }
-  }
-  :if ([ :len $Wanted ] > 0) do={ /container/config/set tmpdir=$Wanted; }
-}
-
 # bytes that a pull needs where the images are: half of it if it unpacks in RAM
 :set TsNeeded do={
   :global TsNeed; :global TsSet;
@@ -304,9 +288,9 @@
   :local Now [ $TsLook $1 ];
   # one that is just starting is stopped as soon as it runs; one that is stopping is waited for
   :while ($Left > 0 && ($Now->"state") != "stopped") do={
-    :if (($Now->"state") = "running" && !$Asked) do={
-      /container/stop $1;
-      :set Asked true;
+    # what waits for its first health check may not say that it runs
+    :if (!$Asked && ($Now->"image") && (($Now->"state") = "running" || $Left < 60)) do={
+      :onerror Err in={ /container/stop $1; :set Asked true; } do={ :set Asked false; }
     }
     :if ($Left <= 30 && !$Killed && [ $TsVersion ] >= 72100) do={
       :set Killed true;
@@ -380,6 +364,8 @@
         :if (([ $TsLook $1 ]->"boot") != true && $2 != true) do={ $TsKeep $1; }
         /container/start $1;
         :set Came [ $TsUntil $1 "running" 60 ];
+        # the first health check can take that long
+        :if (!$Came && ([ $TsLook $1 ]->"state") = "busy") do={ :set Came [ $TsUntil $1 "running" 90 ]; }
       } do={
         $TsSay warning ("a start was refused: " . $Err);
         :delay 5s;
@@ -578,9 +564,16 @@
   :return [ $TsConnected [ $TsAsk $1 ] ];
 }
 
+# true if its health check fails and it does not answer either: id
+:set TsSick do={
+  :global TsLook; :global TsAsk;
+  :if (!([ $TsLook $1 ]->"sick")) do={ :return false; }
+  :return ([ $TsAsk $1 ] ~ "failed to connect|no answer");
+}
+
 # watch a container: id, true if it must be connected -> "" or what is wrong
 :set TsHealth do={
-  :global TsLook; :global TsLinked;
+  :global TsLook; :global TsLinked; :global TsSick;
   :global TsAddress; :global TsPing; :global TsHealthSeconds;
   :local Good 0;
   :local Left ($TsHealthSeconds * 3);
@@ -590,13 +583,17 @@
     :delay 5s;
     :set Left ($Left - 5);
     :set Wrong "";
-    :if (([ $TsLook $1 ]->"state") = "running") do={ :set Seen true; } else={
+    :local Now [ $TsLook $1 ];
+    :if (($Now->"state") = "running") do={ :set Seen true; } else={
       :set Wrong "it does not run";
       # it ran and stopped again: no use to wait for more
       :if ($Seen) do={ :set Left 0; }
     }
     :if ($Wrong = "" && $TsPing) do={
       :if ([ /ping $TsAddress count=1 ] = 0) do={ :set Wrong "its address does not answer"; }
+    }
+    :if ($Wrong = "" && ($Now->"sick")) do={
+      :if ([ $TsSick $1 ]) do={ :set Wrong "its health check fails"; }
     }
     :if ($Wrong = "" && $2 = true) do={
       :if ([ $TsLinked $1 ] = false) do={ :set Wrong "tailscale is not connected"; }

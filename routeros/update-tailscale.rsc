@@ -135,7 +135,7 @@
 :global TsDrop; :global TsPull; :global TsTry; :global TsLinked; :global TsHealth; :global TsFree;
 :global TsNeeded; :global TsHeal; :global TsOther; :global TsTidy; :global TsTrial; :global TsSave;
 :global TsRemote; :global TsGet; :global TsDigest; :global TsMounts; :global TsStrangers;
-:global TsLibrary; :global TsRead; :global TsUser;
+:global TsLibrary; :global TsRead; :global TsUser; :global TsSick; :global TsStop; :global TsSickAt;
 
 # ask a server: address, header fields, "url" or "parts", http-method, output -> the answer.
 # Others saw 7.21.2 refuse an address with "&": given in parts it is no address that is taken apart
@@ -283,6 +283,17 @@
     }
     $TsRecord $Digest $Bad 0 "" "";
     :set Recorded $Digest;
+  }
+
+  # one that runs and does not answer: once an hour it is started anew
+  :local Sick false;
+  :if ($Alive) do={ :set Sick [ $TsSick $Active ]; }
+  :if ($Sick && [ :typeof $TsSickAt ] = "time") do={ :set Sick (($Uptime - $TsSickAt) >= 1h); }
+  :if ($Sick) do={
+    :set TsSickAt $Uptime;
+    :if ([ $TsStop $Active ] = false) do={ :error "the container is not healthy and does not stop"; }
+    :set Alive [ $TsRun $Active ];
+    $TsAlarm "the container was not healthy and has been started anew" "sick";
   }
 
   # 2. is there news?

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from build.core import digest
 from build.router.planning import Plan, Wanted
 from build.router.restapi import Client, DeployError
-from build.router.state import OWN, noted, read
+from build.router.state import OWN, RUNNING, noted, read
 
 
 class Offer(Protocol):
@@ -114,7 +114,7 @@ def _wait(
 
 
 def _state(row: Mapping[str, str]) -> str:
-    for name in ("running", "healthy", "unhealthy", "stopped", "starting", "stopping", "deleting"):
+    for name in (*RUNNING, "stopped", "starting", "stopping", "deleting"):
         if row.get(name) == "true":
             return name
     return row.get("status", "downloading or extracting")

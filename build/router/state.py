@@ -10,6 +10,8 @@ from build.router.render import Values
 from build.router.restapi import Client, DeployError
 
 OWN = "mikrotik-tailscale"
+RUNNING = ("running", "healthy", "unhealthy", "starting-with-healthcheck")
+"""With a health check the others may stand in the place of the first (manual, flags H, U and C)."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,8 @@ def is_tailscale(row: Mapping[str, str]) -> bool:
 
 
 def runs(row: Mapping[str, str]) -> bool:
-    """Whether a container runs; with a health check, its result stands in place of running."""
-    flags = (row.get(name) == "true" for name in ("running", "healthy", "unhealthy"))
-    return any(flags) or row.get("status") == "running"
+    """Whether a container runs; see RUNNING."""
+    return any(row.get(name) == "true" or row.get("status") == name for name in RUNNING)
 
 
 def _board(client: Client) -> Mapping[str, str]:

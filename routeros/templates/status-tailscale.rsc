@@ -57,6 +57,7 @@
     :local Now [ $TsLook $Id ];
     :local Text ("container   " . ($Now->"name") . " " . ($Now->"state") . ", " . \
       [ :pick ($Now->"digest") 0 19 ]);
+    :if (($Now->"sick")) do={ :set Text ($Text . ", its health check fails"); }
     :if (($Now->"boot") = true) do={ :set Text ($Text . ", starts on boot"); }
     :put $Text;
     :if (($Now->"state") = "running") do={ :set Active $Id; }

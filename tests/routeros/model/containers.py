@@ -20,7 +20,8 @@ from tests.routeros.model.tables import Item, Table
 
 READY = 4  # seconds after the start until tailscaled answers
 STATE = "/var/lib/tailscale"
-FLAGS = ("stopped", "starting", "running", "stopping", "deleting", "healthy", "unhealthy")
+WAITING = "starting-with-healthcheck"
+FLAGS = ("stopped", "starting", "running", "stopping", "deleting", "healthy", "unhealthy", WAITING)
 
 
 @dataclass
@@ -96,10 +97,13 @@ class Containers(Table):
                 view[state] = life.state == state
         if self.behaviour.tag_before_image and "remote-image" in self.items[key]:
             view["tag"] = self.items[key]["remote-image"]
-        if self.behaviour.health_flags and life.state == "running" and life.image is not None:
-            view["running"] = False
-            view["healthy"] = life.image.behaviour == "good"
-            view["unhealthy"] = not view["healthy"]
+        if self.behaviour.health_flags and life.state == "running" and image is not None:
+            view["running"] = not self.behaviour.health_replaces
+            flag = "unhealthy" if image.behaviour == "mute" else "healthy"
+            if self.clock.now - life.started < self.seconds.health * NS:
+                flag = WAITING
+            if flag != WAITING or not self.behaviour.health_nameless:
+                view[flag] = True
         if image is not None and life.state != "downloading":
             view.update(
                 {

@@ -99,6 +99,8 @@ class Behaviour:
     files_need_ftp: bool
     tag_before_image: bool
     health_flags: bool
+    health_replaces: bool
+    health_nameless: bool
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Seconds:
     download: int
     durable: int
     listing: int
+    health: int
 
 
 @cache
