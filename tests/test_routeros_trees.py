@@ -6,7 +6,6 @@ REST calls are held against every release of them.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from tests.routeros.lang.values import Code
 from tests.routeros.model import facts
 from tests.routeros.model.rest import Loopback, Rest, serve
 from tests.test_routeros_deploy import SCRIPTS, TAR, wanted
-from tests.test_routeros_usage import TEXT, examples
 
 RELEASES = trees.data()[0]
 EVERY = pytest.mark.parametrize("release", RELEASES)
@@ -130,23 +128,6 @@ def test_every_rest_call_is_known(release: str, tmp_path: Path) -> None:
     assert rest.refused == []
     assert TAR in str(steps)
     assert SCRIPTS
-
-
-NAMED = re.compile(
-    r"<!-- since: ([0-9.]+) -->\n(?:<!-- test: \w+ -->\n)?```routeros\n(.*?)```", re.DOTALL
-)
-
-
-@EVERY
-def test_every_block_of_the_page_is_readable(release: str) -> None:
-    """Those that say ``<!-- since: x -->`` from that release on."""
-    since = {source: first for first, source in NAMED.findall(TEXT)}
-    found = {
-        example.heading: findings(example.source, release)
-        for example in examples()
-        if facts.numbers(since.get(example.source, "7.19")) <= facts.numbers(release)
-    }
-    assert {heading: what for heading, what in found.items() if what} == {}
 
 
 PLANTED: list[tuple[str, Any]] = [
