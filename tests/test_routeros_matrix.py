@@ -23,7 +23,19 @@ CHANGES = ("7.19", "7.21.2", "7.23", "7.24")
 TROUBLED = dict(
     zip(
         (row.name for row in TROUBLES),
-        ("7.20", "7.22", "7.23", "7.21", "7.19", "7.24", "7.21.2", "7.23.2", "7.20", "7.22"),
+        (
+            "7.20",
+            "7.22",
+            "7.23",
+            "7.21",
+            "7.19",
+            "7.24",
+            "7.21.2",
+            "7.23.2",
+            "7.20",
+            "7.22",
+            "7.21",
+        ),
         strict=True,
     )
 )
@@ -174,6 +186,11 @@ WITHOUT = {
         "library-tailscale",
         '"=(\\$TsArg->\\"" . $Key . "\\")"',
         '"=\\"" . $Value . "\\""',
+    ),
+    "fewer permissions": (
+        "update-tailscale",
+        ":onerror Err in={ /system/script/run $Name; } do={",
+        ":onerror Err in={ /system/script/run $Name; } do={ :error $Err;",
     ),
 }
 

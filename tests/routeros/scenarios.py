@@ -134,6 +134,13 @@ def odd(bed: Bed) -> None:
     identity.values["name"] = ODD
 
 
+def narrow(bed: Bed) -> None:
+    """The schedule and its script may less than the scripts that it loads and calls."""
+    less = "ftp,read,write,test"
+    bed.router.run(f"/system/scheduler/set [find] policy={less}")
+    bed.router.run(f'/system/script/set [find where name="update-tailscale"] policy={less}')
+
+
 UPDATES = (
     Scenario("good image", NEW, NEW),
     Scenario("image crashes", Image("v1.102.6-mt.1", "crash"), OLD),
@@ -151,5 +158,6 @@ TROUBLES = (
     Scenario("name and comment edited", NEW, NEW, edited),
     Scenario("folder of another", NEW, OLD, another),
     Scenario("identity is code", NEW, NEW, odd),
+    Scenario("fewer permissions", NEW, NEW, narrow),
 )
 SCENARIOS = UPDATES + TROUBLES
