@@ -117,9 +117,8 @@ def plant(monkeypatch: pytest.MonkeyPatch, where: str, old: str, new: str) -> No
         # the mistakes that the matrix was made to find, put back one at a time
         (
             "library-tailscale",
-            "        :if ([ $TsStop $Id ] = false) "
-            'do={ :error "a second container does not stop"; }\n',
-            "",
+            '    :if ([ $TsStop $Old ] = false) do={ :error "the old container does not stop"; }\n',
+            "    /container/stop $Old;\n",
             "two daemons",
         ),
         ("library-tailscale", "  $TsDrop $Old;\n", "", "containers"),

@@ -197,6 +197,35 @@ def test_a_container_stuck_in_stopping_is_killed_or_somebody_is_called(version: 
         assert made.running() == [OLD]
 
 
+def two(made: Bed) -> None:
+    """A second one of ours runs too, as no single fault would leave it; then the schedule comes."""
+    digest = made.publish(NEW)
+    made.router.run("/system/script/run settings-tailscale; /system/script/run library-tailscale")
+    made.router.run(
+        f':global TsPull; $TsPull "b" "remote-image" "{beds.HOST}/{beds.REPOSITORY}@{digest}" '
+        f'"{digest}" "no"'
+    )
+    for one in made.router.containers.lives.values():
+        one.state = "running"
+    made.router.run_script("update-tailscale")
+    made.router.advance(60)
+    assert made.running() == [OLD]
+    assert "two daemons" not in made.state()
+
+
+def test_of_two_that_run_one_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a negative control: a script that does not look for the second."""
+    two(beds.installed())
+    plain = beds.script
+    old = ':if ([ $TsStop $Id ] = false) do={ :error "a second container does not stop"; }'
+    assert old in plain("library-tailscale")
+    monkeypatch.setattr(
+        beds, "script", lambda name, version=None: plain(name, version).replace(old, "")
+    )
+    with pytest.raises(AssertionError):
+        two(beds.installed())
+
+
 @EVERY
 def test_an_image_that_does_not_start_is_pulled_anew(version: str) -> None:
     made = beds.installed(version)
