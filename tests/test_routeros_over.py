@@ -321,7 +321,7 @@ def test_a_take_over_by_an_image_that_does_not_run_is_undone_and_told() -> None:
 @pytest.mark.parametrize(
     ("where", "old", "new"),
     [
-        ("install", ':if ([ $TsRun ($Stranger->"id") ]) do={', ":if (true) do={"),
+        ("install", ':if ([ $TsRun ($Stranger->"id") $Same ]) do={', ":if (true) do={"),
         ("install", "  } do={ :set Wrong $Bad; }", "  } do={ :error $Bad; }"),
         ("update", '($Row->"src") = $Ours && ', "false && "),
     ],
