@@ -15,8 +15,8 @@ from build.image import dist, products, record
 from build.registry.repository import parse_repository
 from build.release import handover
 from build.router import paste, render
+from build.views import drawings, report
 from build.views import pages as others
-from build.views import report
 from build.views import site as view
 
 
@@ -93,3 +93,23 @@ def _costs(image: products.Image) -> list[str]:
         how = f"`invoke verify --arch {image.target.name}` does it"
         lines.append(f"RAM: not measured for this very image; {how}.")
     return lines
+
+
+@task(
+    help={
+        "write": "write those in docs/pictures/ whose records have changed",
+        "check": "exit with 3 if one in docs/pictures/ is not what its record says",
+        **COMMON,
+    }
+)
+@command
+def pictures(c, write=False, check=False, json=False, debug=False):
+    """Tell which of README's pictures are stale against their records in build/data/."""
+    found = drawings.write() if write else drawings.stale()
+    if json:
+        report.print_json({"written" if write else "stale": [str(place) for place in found]})
+    else:
+        said = "written" if write else "stale"
+        print("\n".join(f"{said}  {place}" for place in found) or "all are what the records say")
+    if check:
+        drawings.check()
