@@ -16,7 +16,7 @@ from build.core.paths import ROOT
 from build.gates import instructions, ratio
 
 FOLDER = ROOT / "docs" / "pictures"
-_WIDTH, _LEFT, _RIGHT, _TOP, _BAR, _GAP = 800, 250, 130, 70, 16, 14
+_WIDTH, _LEFT, _RIGHT, _TOP, _BAR, _GAP = 800, 270, 130, 70, 16, 14
 _STYLE = """text { font: 13px sans-serif; fill: #1f2328 }
 .title { font-size: 16px; font-weight: bold }
 .value { font-size: 12px }
@@ -35,6 +35,7 @@ def pairs(title: str, rows: Rows) -> str:
     """
     most = max(max(row[1:]) for row in rows)
     own = most > 10 * min(max(row[1:]) for row in rows)
+    title += "; each row on its own scale" if own else ""
     wide = _WIDTH - _LEFT - _RIGHT
     lines: list[str] = []
     at = _TOP
@@ -92,7 +93,8 @@ def weight() -> str:
 def work() -> str:
     """Return the picture of the instructions that the packet path takes."""
     rows = [(f"{row.work}, {row.platform}", row.upstream, row.ours) for row in instructions.read()]
-    return pairs("Instructions of the packet path", rows)
+    of = " and ".join(sorted({row.tailscale for row in instructions.read()}))
+    return pairs(f"Instructions of the packet path (Tailscale {of})", rows)
 
 
 PICTURES: dict[str, Callable[[], str]] = {"weight": weight, "instructions": work}
