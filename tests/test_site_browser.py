@@ -534,7 +534,11 @@ def bad_pages(opened: Open, folder: dict[str, str], width: int) -> list[str]:
             options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
             seen = opened(text, java_script_enabled=False, **options)
             wrong += [f"{name}: {one}" for one in too_wide(seen)]
-            wrong += [] if seen.page.inner_text("main p") else [f"{name}: nothing to read"]
+            wrong += (
+                []
+                if "".join(seen.page.locator("main p").all_inner_texts())
+                else [f"{name}: nothing to read"]
+            )
         seen = opened(text, viewport={"width": width, "height": 800})
         found = seen.page.evaluate(
             """() => [...document.querySelectorAll(".wide, a[href]")].map((one) => one.id)"""

@@ -64,7 +64,7 @@ def trend(history: size.Recorded) -> list[str]:
     """Return the parts of the page about sizes over the recorded releases."""
     if not history:
         return [_missing("No release's sizes are recorded.", "invoke size --record TAG")]
-    found: list[str] = []
+    found = [_text(f"{len(history)} releases are recorded, in build/data/{size.SIZES.name}.")]
     for part in PARTS:
         tags = sorted(history, key=parse_release)
         names = sorted({name for tag in tags for name in history[tag]})
