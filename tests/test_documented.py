@@ -221,6 +221,8 @@ HERE = [
     Run("invoke sbom --arch arm64", "BSD-3-Clause"),
     Run("invoke sbom --arch arm64 --json", '"specVersion": "1.6"'),
     Run("invoke inspect --arch arm64", "entrypoint"),
+    Run("invoke pictures --write"),
+    Run("invoke pictures --check", "all are what the records say"),
     Run("invoke sources --check"),
     Run("invoke sources --write"),
     Run("invoke signing-key --out FILE", env={"MT_SIGNING_PASSWORD": PASSWORD}),

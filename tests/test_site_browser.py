@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_pages import site_pages
 from test_site import (
     DEVICES,
     FILES,
@@ -30,7 +31,7 @@ from test_site import (
 from build.core import paths
 from build.image import record
 from build.router import paste
-from build.views import site
+from build.views import look, site
 from noxfile import BROWSERS
 
 pytestmark = pytest.mark.browser
@@ -217,7 +218,8 @@ def test_the_keyboard_is_enough(opened: Open, monkeypatch: pytest.MonkeyPatch) -
     page = seen.page
     assert unreached(seen) == set()
     order = walk(seen)
-    assert order[: len(FIELDS)] == FIELDS
+    assert order == [f"to-{name}" for name in look.PAGES] + order[len(look.PAGES) :]
+    assert order[len(look.PAGES) :][: len(FIELDS)] == FIELDS
     assert order[-1] == "devices", "the table can be scrolled by keys"
     page.evaluate("document.activeElement.blur()")
 
@@ -519,3 +521,71 @@ def test_a_request_is_seen_and_the_page_s_policy_stops_it(opened: Open) -> None:
 def test_it_works_without_a_network(opened: Open) -> None:
     seen = opened(offline=True)
     assert differences(seen, [*classes()][:50]) == []
+
+
+# --- the other pages ----------------------------------------------------------------------------
+
+
+def bad_pages(opened: Open, folder: dict[str, str], width: int) -> list[str]:
+    """What is wrong on the other pages: too wide, out of the keys' reach, nothing to read."""
+    wrong = []
+    for name, text in folder.items():
+        for scheme in ("light", "dark"):
+            options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+            seen = opened(text, java_script_enabled=False, **options)
+            wrong += [f"{name}: {one}" for one in too_wide(seen)]
+            wrong += (
+                []
+                if "".join(seen.page.locator("main p").all_inner_texts())
+                else [f"{name}: nothing to read"]
+            )
+        seen = opened(text, viewport={"width": width, "height": 800})
+        found = seen.page.evaluate(
+            """() => [...document.querySelectorAll(".wide, a[href]")].map((one) => one.id)"""
+        )
+        wrong += [f"{name}: no way to {one}" for one in set(found) ^ set(walk(seen))]
+    return wrong
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("known", [True, False], ids=["records", "none"])
+def test_the_other_pages(
+    width: int, known: bool, opened: Open, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In both colours, without scripts, by keys; whether there are records or none."""
+    texts = site_pages(places, known, monkeypatch)
+    assert bad_pages(opened, texts, width) == []
+    for name, text in texts.items():
+        if known:
+            shoot(
+                opened(text, viewport={"width": width, "height": 800}),
+                f"{name}-{width}",
+                monkeypatch,
+            )
+
+
+def test_what_is_wrong_on_other_pages_is_seen(
+    opened: Open, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {"gate": site_pages(places, True, monkeypatch)["gate"]}
+    wide = {"gate": texts["gate"].replace("overflow-x: auto", "overflow-x: visible")}
+    assert "gate: scrolls" in bad_pages(opened, wide, 320)
+    mute = {"gate": texts["gate"].replace(' tabindex="0"', ' tabindex="-1"')}
+    assert any("no way to part-" in one for one in bad_pages(opened, mute, 1280))
+
+
+def test_the_pages_lead_to_each_other(
+    browser: Any, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = places / "site"
+    folder.mkdir()
+    for name, text in {"index": made_page(), **site_pages(places, False, monkeypatch)}.items():
+        (folder / f"{name}.html").write_text(text)
+    for name in look.PAGES:
+        page = browser.new_page()
+        for other, words in look.PAGES.items():
+            page.goto((folder / f"{name}.html").as_uri())
+            page.click(f"#to-{other}")
+            assert page.url == (folder / f"{other}.html").as_uri()
+            assert page.locator("[aria-current=page]").inner_text() == words
+        page.close()

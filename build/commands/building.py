@@ -22,7 +22,7 @@ from build.image import products
 from build.image import record as dist_record
 from build.native.compress import DEFAULT, METHODS
 from build.pipeline import order, variants
-from build.views import look, plots, report
+from build.views import drawings, look, plots, report
 
 
 def _build(
@@ -225,6 +225,7 @@ def _show_sizes(arch: list[str], check: bool, accept: bool, record: str, json: b
         report.shares(shares)
     if accept:
         ratio.accept(shares)
+        drawings.write()
     if check:
         size.require(measures)
         ratio.require(ratio.of(measures) if accept else shares)

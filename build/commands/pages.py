@@ -15,7 +15,8 @@ from build.image import dist, products, record
 from build.registry.repository import parse_repository
 from build.release import handover
 from build.router import paste, render
-from build.views import report
+from build.views import drawings, report
+from build.views import pages as others
 from build.views import site as view
 
 
@@ -28,7 +29,7 @@ from build.views import site as view
 )
 @command
 def site(c, release="", files="", json=False, debug=False):
-    """Make dist/site/: choose device and roles, get one block to paste. Needs images in dist/.
+    """Make dist/site/: one block to paste, and pages of what is known. Needs images in dist/.
 
     $MT_REPOSITORY is the registry/repository that routers follow, as `attach` takes it.
     """
@@ -56,11 +57,14 @@ def site(c, release="", files="", json=False, debug=False):
     costs = {one.target.name: _costs(one) for one in images}
     known = devices.devices()
     text = view.page(made, known, costs, view.default(image, files))
+    beside = others.pages(images)
     place = record.keep("site/index.html", text)
+    kept = [str(record.keep(f"site/{name}.html", page)) for name, page in beside.items()]
     if json:
         report.print_json(
             {
                 "page": str(place),
+                "others": kept,
                 "bytes": len(text.encode()),
                 "release": named.tag,
                 "devices": len(known),
@@ -70,6 +74,7 @@ def site(c, release="", files="", json=False, debug=False):
         )
     else:
         print(f"{place}  {len(text.encode()):,} B, {len(known)} devices")
+        print("\n".join(kept))
 
 
 def _costs(image: products.Image) -> list[str]:
@@ -88,3 +93,23 @@ def _costs(image: products.Image) -> list[str]:
         how = f"`invoke verify --arch {image.target.name}` does it"
         lines.append(f"RAM: not measured for this very image; {how}.")
     return lines
+
+
+@task(
+    help={
+        "write": "write those in docs/pictures/ whose records have changed",
+        "check": "exit with 3 if one in docs/pictures/ is not what its record says",
+        **COMMON,
+    }
+)
+@command
+def pictures(c, write=False, check=False, json=False, debug=False):
+    """Tell which of README's pictures are stale against their records in build/data/."""
+    found = drawings.write() if write else drawings.stale()
+    if json:
+        report.print_json({"written" if write else "stale": [str(place) for place in found]})
+    else:
+        said = "written" if write else "stale"
+        print("\n".join(f"{said}  {place}" for place in found) or "all are what the records say")
+    if check:
+        drawings.check()

@@ -169,6 +169,24 @@ def write(result: Result) -> Path:
     return dist_record.keep(path().name, _text(result.table()))
 
 
+def read() -> Result | None:
+    """Return the last measurement, None if there is none. Raises UserError for a bad file."""
+    try:
+        table = json.loads(path().read_text())
+        names = [name for name in Result.__annotations__ if name != "samples"]
+        samples = tuple(Sample(**row) for row in table["samples"])
+        found = Result(**{name: table[name] for name in names}, samples=samples)
+        if not found.table() == table | {"samples": found.table()["samples"]}:
+            raise ValueError("what it says does not follow from its samples")
+        return found
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"cannot read the figures in {path()}", why=repr(error), cure="invoke figures"
+        ) from error
+
+
 def recorded(where: Path = FIGURES) -> Recorded:
     """Return {release tag: {figure: value}} of the recorded releases.
 

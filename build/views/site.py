@@ -123,6 +123,7 @@ def page(
     values = {
         "RELEASE": html.escape(release.tag),
         "CSS": look.css(),
+        "NAV": look.links("index"),
         "JS": (FOLDER / "qr.js").read_text() + (FOLDER / "page.js").read_text(),
         # nothing in the data may look like the end of the script that holds it
         "DATA": text.replace("<", "\\u003c"),

@@ -1,0 +1,205 @@
+"""The pages beside the one that gives a block: sizes, their trend, gate, figures, licences.
+
+Each is made of a record that a build, a gate or a release has left. Where there is none the page
+says so, and which command makes it. Nothing is built or measured here.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import defaultdict
+from collections.abc import Sequence
+
+from build.core.errors import GateFailed, UserError
+from build.core.paths import dist_dir
+from build.core.version import parse_release
+from build.gates import figures, ratio, records, size
+from build.image import products
+from build.sbom import document
+from build.views import look, plots, report
+
+MISSING = '<p class="missing">{}</p>'
+PARTS = (size.ROOTFS, ratio.BINARY)
+"""Components whose way over the releases is drawn."""
+
+
+def _text(words: str) -> str:
+    return f"<p>{html.escape(words)}</p>"
+
+
+def _missing(what: str, cure: str) -> str:
+    return MISSING.format(f"{html.escape(what)} <code>{html.escape(cure)}</code> makes it.")
+
+
+def _head(words: str) -> str:
+    return f"<h2>{html.escape(words)}</h2>"
+
+
+def sizes(measures: Sequence[size.Measure], weights: Sequence[ratio.Share]) -> list[str]:
+    """Return the parts of the page of sizes: each component, and ours against upstream's recipe."""
+    last = size.last_release(size.recorded())
+    rows = [
+        (
+            row.target,
+            row.component,
+            f"{row.size:,}",
+            f"{row.size / row.cap:.1%}{' OVER' if row.over else ''}" if row.cap else "",
+            f"{row.size - row.before:+,}" if row.before else "",
+        )
+        for row in measures
+    ]
+    since = f"since {last}" if last else "since last release"
+    columns = [name.removeprefix(">") for name in report.SHARE_COLUMNS]
+    totals = {row.target: row.size for row in measures if row.component == size.ROOTFS}
+    return [
+        _text("Bytes of each file in the image, and of the whole root file system."),
+        plots.table(("platform", "component", "bytes", "of cap", since), rows),
+        plots.bars("Whole root file system, bytes", totals),
+        _head("Binary, compressed, against upstream's recipe"),
+        plots.table(columns, report.share_rows(weights)),
+    ]
+
+
+def trend(history: size.Recorded) -> list[str]:
+    """Return the parts of the page about sizes over the recorded releases."""
+    if not history:
+        return [_missing("No release's sizes are recorded.", "invoke size --record TAG")]
+    found = [_text(f"{len(history)} releases are recorded, in build/data/{size.SIZES.name}.")]
+    for part in PARTS:
+        tags = sorted(history, key=parse_release)
+        names = sorted({name for tag in tags for name in history[tag]})
+        rows = [
+            (
+                tag,
+                *(
+                    f"{history[tag][name][part]:,}" if part in history[tag].get(name, {}) else ""
+                    for name in names
+                ),
+            )
+            for tag in tags
+        ]
+        found += [_head(f"{part}, bytes"), plots.table(("release", *names), rows)]
+        found.append(plots.trend(history, part))
+    return found
+
+
+def gate(images: Sequence[products.Image]) -> list[str]:
+    """Return the parts of the page about the runtime gate: of each platform what was seen."""
+    found: list[str] = []
+    for image in images:
+        name, digest = image.target.name, image.descriptor["digest"]
+        found += [_head(image.target.platform), _text(f"Image {digest}")]
+        runs = {record.kind: record for record in records.read_all(name, digest)}
+        try:
+            records.require(name, digest)
+            found.append(_text("Passed: this image may be published."))
+        except GateFailed as error:
+            # The page is for others, to whom the folders of this machine say nothing.
+            why = str(error.why).replace(f"{dist_dir()}/", "")
+            found.append(MISSING.format(html.escape(f"Not passed: {why}.")))
+        for kind in records.kinds_for(name):
+            if kind in runs:
+                found += _run(runs[kind])
+                continue
+            how = " --machine" if kind == records.MACHINE else ""
+            what = f"There is no {kind} record of this image."
+            found.append(_missing(what, f"invoke verify{how} --arch {name}"))
+    return found
+
+
+def _run(record: records.Record) -> list[str]:
+    passed = sum(verdict.ok for verdict in record.canaries)
+    said = f"{passed} of {len(record.canaries)} canaries passed, {record.seconds:.0f} s"
+    rows = [
+        ("yes" if v.ok else "NO", v.name, f"{v.seconds:.1f}", v.detail) for v in record.canaries
+    ]
+    values = [(name, f"{value:,g}") for name, value in record.figures.items()]
+    title = {records.MACHINE: "In a router-like machine"}.get(record.kind, "In namespaces")
+    return [
+        f"<h3>{html.escape(title)}, {html.escape(record.tunnel)} tunnel</h3>",
+        _text(said),
+        plots.table(("passed", "canary", "seconds", "seen"), rows).replace(' class="numbers"', ""),
+        plots.table(("figure", "value"), values) if values else "",
+    ]
+
+
+def measured(
+    result: figures.Result | None, history: figures.Recorded, images: set[str]
+) -> list[str]:
+    """Return the parts of the page of figures; `images` are the digests that the site is about."""
+    if result is None:
+        return [_missing("Speed and memory were not measured here.", "invoke figures")]
+    columns = [name.removeprefix(">") for name in report.FIGURE_COLUMNS]
+    other = "" if result.image in images else " That is another image than this site's."
+    return [
+        _text(
+            f"{result.release}, image {result.image}, against upstream's recipe: {result.rounds} "
+            f"rounds of {result.bytes >> 20} MiB each way, {result.seconds:.0f} s.{other}"
+        ),
+        plots.table(columns, report.figure_rows(result, history)),
+        plots.ratios(result),
+        plots.figure_trend(history, result),
+    ]
+
+
+def licences(images: Sequence[products.Image]) -> list[str]:
+    """Return the parts of the page about what is in the images, and under which licences."""
+    found: list[str] = []
+    where: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for image in images:
+        try:
+            place = products.beside(image.target, "sbom", image.release)
+            rows, whole = document.components(place.read_text(encoding="utf-8"))
+        except (UserError, OSError, ValueError):
+            what = f"The SBOM that was built for {image.target.name} is not here."
+            found.append(_missing(what, "invoke build-all"))
+            continue
+        found.append(
+            _text(f"{image.target.platform}: {place.name}, {len(rows)} components. {whole}")
+        )
+        for name, version, licence in rows:
+            where[name, version, licence].append(image.target.name)
+    if not where:
+        return found
+    count: dict[str, int] = defaultdict(int)
+    for _, _, licence in where:
+        count[licence] += 1
+    most = sorted(count.items(), key=lambda row: (-row[1], row[0]))
+    every = len(images)
+    table = [
+        (*row, "all" if len(names) == every else ", ".join(names))
+        for row, names in sorted(where.items())
+    ]
+    columns = ("component", "version", "licence", "platforms")
+    return [
+        *found,
+        _text("The SBOMs (CycloneDX 1.6) have the texts of the licences and where sources are."),
+        _head("Licences"),
+        plots.table(("licence", "components"), [(name, f"{n:,}") for name, n in most]),
+        _head("Components"),
+        plots.table(columns, table).replace(' class="numbers"', ""),
+    ]
+
+
+def pages(images: Sequence[products.Image]) -> dict[str, str]:
+    """Return {name: text} of all pages but the first, for what dist/ has.
+
+    Raises UserError for a record that is there and cannot be read.
+    """
+    if not images:
+        raise UserError("there is no image to tell of", cure="invoke build-all")
+    measures = size.of_images(images)
+    digests = {image.descriptor["digest"] for image in images}
+    history, result = figures.recorded(), figures.read()
+    parts = {
+        "sizes": sizes(measures, ratio.of(measures)),
+        "trend": trend(size.recorded()),
+        "gate": gate(images),
+        "figures": measured(result, history, digests),
+        "licences": licences(images),
+    }
+    tag = images[0].release.tag
+    return {
+        name: look.page(f"{look.PAGES[name]}: {tag}", found, look.links(name))
+        for name, found in parts.items()
+    }
