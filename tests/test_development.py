@@ -28,7 +28,7 @@ from build.release import signature
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "DEVELOPMENT.md"
-MINUTES = 25
+MINUTES = 45
 PASSWORD = "correct-horse-battery"
 TAILSCALE = pin("tailscale").version
 
