@@ -93,7 +93,7 @@ def test_a_real_program_with_the_filter(
     assert ("[v1] verbose" in record.read_text()) == shown
 
 
-OWN = ("mt_stamp", "mt_tunnel", "mt_reap", "mt_lan")
+OWN = ("mt_stamp", "mt_memory", "mt_tunnel", "mt_reap", "mt_lan")
 """Our files with Go tests of their own; of what the last needs, mt_masquerade has none."""
 
 

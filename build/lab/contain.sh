@@ -12,6 +12,10 @@ mount --bind "$root" "$root"
 mkdir -p "$root/proc" "$root/sys" "$root/dev"
 mount -t proc proc "$root/proc"
 [ -n "$emulator" ] || mount -t sysfs -o ro sys "$root/sys"
+# Only a router-like machine has this group: what a container sees of this machine's would be chance.
+if [ -d /sys/fs/cgroup/node ]; then
+	mount -t cgroup2 -o ro cgroup "$root/sys/fs/cgroup"
+fi
 mount -t tmpfs -o mode=755 dev "$root/dev"
 mkdir "$root/dev/net"
 for device in null zero random urandom tty net/tun; do
