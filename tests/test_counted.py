@@ -125,8 +125,8 @@ def limit_of(allowed: int, log: str) -> str:
 
 
 def test_the_limit_that_the_daemon_tells_is_the_containers() -> None:
-    line = "memory: the container may use 96 MiB, Go's collector works towards 48 MiB\n"
-    assert limit_of(96, LOG + line) == "of 96 MiB Go gets 48 MiB"
+    line = "memory: the container may use 96 MiB, Go's collector works towards 80 MiB\n"
+    assert limit_of(96, LOG + line) == "of 96 MiB Go gets 80 MiB"
     for allowed, log, said in ((96, LOG, "does not tell"), (64, line, "of 64 MiB")):
         with pytest.raises(Failed, match=said):
             limit_of(allowed, log)

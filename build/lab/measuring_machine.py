@@ -64,7 +64,8 @@ def _populate(world: World) -> None:
         container.create()
         container.start()
         there = 30 * container.patience
-        wait_for(container.listening, there, f"the daemon of {container.name}")
+        what = f"the daemon of {container.name}"
+        wait_for(container.listening, there, what, clock=container.clock)
         done = join(world, container, f"--hostname={container.name}")
         if not done.ok:
             raise BuildFailed(f"{container.name} cannot join the tailnet", why=done.output.strip())

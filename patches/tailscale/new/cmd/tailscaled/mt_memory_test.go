@@ -69,7 +69,7 @@ func TestMTMemoryLimit(t *testing.T) {
 }
 
 func TestMTMemoryShare(t *testing.T) {
-	for limit, want := range map[int64]int64{96 << 20: 48 << 20, 64 << 20: 32 << 20, 32 << 20: 16 << 20, 24 << 20: 16 << 20} {
+	for limit, want := range map[int64]int64{256 << 20: 192 << 20, 128 << 20: 96 << 20, 96 << 20: 80 << 20, 64 << 20: 80 << 20, 1: 80 << 20} {
 		if got := mtGoLimit(limit); got != want {
 			t.Errorf("of %d MiB Go gets %d MiB, want %d", limit>>20, got>>20, want>>20)
 		}
