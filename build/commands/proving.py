@@ -91,8 +91,8 @@ def figures_(
     history = figures.recorded()
     result = runs.measure(times, size << 20, Path(layout) if layout else None, offline)
     rows = report.figure_rows(result, history)
-    columns = [name.removeprefix(">") for name in report.FIGURE_COLUMNS]
-    parts = [plots.table(columns, rows), plots.ratios(result), plots.figure_trend(history, result)]
+    table = plots.table(report.FIGURE_COLUMNS, rows)
+    parts = [table, plots.ratios(result), plots.figure_trend(history, result)]
     page = dist_record.keep("figures.html", look.page(f"Figures of {result.release}", parts))
     if json:
         report.print_json(result.table())

@@ -20,18 +20,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def sizes(measures: Sequence[size.Measure]) -> str:
     """Return the table of extracted sizes with caps and the change since the last release."""
-    last = size.last_release(size.recorded()) or "last release"
-    rows = [
-        (
-            row.target,
-            row.component,
-            f"{row.size:,}",
-            f"{row.size / row.cap:.1%}{' **over**' if row.over else ''}" if row.cap else "",
-            f"{row.size - row.before:+,}" if row.before else "",
-        )
-        for row in measures
-    ]
-    return table(("platform", "component", ">bytes", ">of cap", f">since {last}"), rows)
+    return table(report.component_columns(), report.component_rows(measures, "**over**"))
 
 
 def gates(runs: Sequence[records.Record]) -> str:

@@ -37,26 +37,13 @@ def _head(words: str) -> str:
 
 def sizes(measures: Sequence[size.Measure], weights: Sequence[ratio.Share]) -> list[str]:
     """Return the parts of the page of sizes: each component, and ours against upstream's recipe."""
-    last = size.last_release(size.recorded())
-    rows = [
-        (
-            row.target,
-            row.component,
-            f"{row.size:,}",
-            f"{row.size / row.cap:.1%}{' OVER' if row.over else ''}" if row.cap else "",
-            f"{row.size - row.before:+,}" if row.before else "",
-        )
-        for row in measures
-    ]
-    since = f"since {last}" if last else "since last release"
-    columns = [name.removeprefix(">") for name in report.SHARE_COLUMNS]
     totals = {row.target: row.size for row in measures if row.component == size.ROOTFS}
     return [
         _text("Bytes of each file in the image, and of the whole root file system."),
-        plots.table(("platform", "component", "bytes", "of cap", since), rows),
+        plots.table(report.component_columns(), report.component_rows(measures)),
         plots.bars("Whole root file system, bytes", totals),
         _head("Binary, compressed, against upstream's recipe"),
-        plots.table(columns, report.share_rows(weights)),
+        plots.table(report.SHARE_COLUMNS, report.share_rows(weights)),
     ]
 
 
@@ -118,7 +105,7 @@ def _run(record: records.Record) -> list[str]:
     return [
         f"<h3>{html.escape(title)}, {html.escape(record.tunnel)} tunnel</h3>",
         _text(said),
-        plots.table(("passed", "canary", "seconds", "seen"), rows).replace(' class="numbers"', ""),
+        plots.table(("passed", "canary", "seconds", "seen"), rows, numbers=False),
         plots.table(("figure", "value"), values) if values else "",
     ]
 
@@ -129,14 +116,13 @@ def measured(
     """Return the parts of the page of figures; `images` are the digests that the site is about."""
     if result is None:
         return [_missing("Speed and memory were not measured here.", "invoke figures")]
-    columns = [name.removeprefix(">") for name in report.FIGURE_COLUMNS]
     other = "" if result.image in images else " That is another image than this site's."
     return [
         _text(
             f"{result.release}, image {result.image}, against upstream's recipe: {result.rounds} "
             f"rounds of {result.bytes >> 20} MiB each way, {result.seconds:.0f} s.{other}"
         ),
-        plots.table(columns, report.figure_rows(result, history)),
+        plots.table(report.FIGURE_COLUMNS, report.figure_rows(result, history)),
         plots.ratios(result),
         plots.figure_trend(history, result),
     ]
@@ -177,7 +163,7 @@ def licences(images: Sequence[products.Image]) -> list[str]:
         _head("Licences"),
         plots.table(("licence", "components"), [(name, f"{n:,}") for name, n in most]),
         _head("Components"),
-        plots.table(columns, table).replace(' class="numbers"', ""),
+        plots.table(columns, table, numbers=False),
     ]
 
 

@@ -107,10 +107,14 @@ def figure_trend(history: figures.Recorded, result: figures.Result) -> str:
     return _svg(chart)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return an HTML table."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = True) -> str:
+    """Return an HTML table; a > before a column's name is left out.
+
+    With `numbers` all columns but the first are right-aligned.
+    """
+    head = "".join(f"<th>{html.escape(name.removeprefix('>'))}</th>" for name in columns)
     lines = [
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     ]
-    return f'<table class="numbers"><tr>{head}</tr>{"".join(lines)}</table>'
+    kind = ' class="numbers"' if numbers else ""
+    return f"<table{kind}><tr>{head}</tr>{''.join(lines)}</table>"

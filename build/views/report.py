@@ -38,22 +38,29 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def sizes(measures: Sequence[size.Measure], tag: str) -> None:
     """Print the table of components with their share of the cap and change since a release."""
-    history = size.recorded()
-    last = size.last_release(history)
-    rows = []
-    for row in measures:
-        share = f"{row.size / row.cap:.1%}" if row.cap else ""
-        mark = " OVER" if row.over else ""
-        change = f"{row.size - row.before:+,}" if row.before else ""
-        rows.append(
-            (row.target, row.component, f"{row.size:,}", share + mark, change, row.sha256[:16])
+    digests = [(row.sha256[:16],) for row in measures]
+    rows = [row + more for row, more in zip(component_rows(measures), digests, strict=True)]
+    table(f"Extracted sizes, {tag}", (*component_columns(), "sha256"), rows)
+
+
+def component_columns() -> tuple[str, ...]:
+    """Return the heads of `component_rows`; one that starts with > is of numbers."""
+    last = size.last_release(size.recorded()) or "last release"
+    return ("platform", "component", ">bytes", ">of cap", f">since {last}")
+
+
+def component_rows(measures: Sequence[size.Measure], over: str = "OVER") -> list[tuple[str, ...]]:
+    """Return components with their share of the cap and change; `over` marks one above it."""
+    return [
+        (
+            row.target,
+            row.component,
+            f"{row.size:,}",
+            f"{row.size / row.cap:.1%}{f' {over}' if row.over else ''}" if row.cap else "",
+            f"{row.size - row.before:+,}" if row.before else "",
         )
-    since = f">since {last}" if last else ">since last release"
-    table(
-        f"Extracted sizes, {tag}",
-        ("platform", "component", ">bytes", ">of cap", since, "sha256"),
-        rows,
-    )
+        for row in measures
+    ]
 
 
 def size_rows(
