@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
+from packaging.version import Version
+
 from build.config import targets
 from build.core.errors import GateFailed
 from build.core.paths import ROOT
@@ -91,9 +93,17 @@ def weight() -> str:
 
 
 def work() -> str:
-    """Return the picture of the instructions that the packet path takes."""
-    rows = [(f"{row.work}, {row.platform}", row.upstream, row.ours) for row in instructions.read()]
-    of = " and ".join(sorted({row.tailscale for row in instructions.read()}))
+    """Return the picture of the instructions that the packet path takes.
+
+    Only of the newest Tailscale in the record: older rows are not figures of what ships.
+    """
+    found = instructions.read()
+    of = max((row.tailscale for row in found), key=Version)
+    rows = [
+        (f"{row.work}, {row.platform}", row.upstream, row.ours)
+        for row in found
+        if row.tailscale == of
+    ]
     return pairs(f"Instructions of the packet path (Tailscale {of})", rows)
 
 
