@@ -342,16 +342,6 @@ def test_the_library_removes_no_folder_of_two() -> None:
 def test_scripts_that_look_less_closely_are_seen(
     where: str, old: str, new: str, seen: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = beds.script
-    assert old in plain(f"{where}-tailscale")
-    monkeypatch.setattr(
-        beds,
-        "script",
-        lambda name, version=None: (
-            plain(name, version).replace(old, new)
-            if name == f"{where}-tailscale"
-            else plain(name, version)
-        ),
-    )
+    beds.plant(monkeypatch, f"{where}-tailscale", old, new)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         seen()  # type: ignore[operator]

@@ -166,11 +166,7 @@ def test_an_uninstall_stops_it_in_each_state(version: str) -> None:
 def test_a_state_that_is_not_known_is_seen(
     old: str, new: str, seen: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = beds.script
-    assert old in plain("library-tailscale")
-    monkeypatch.setattr(
-        beds, "script", lambda name, version=None: plain(name, version).replace(old, new)
-    )
+    beds.plant(monkeypatch, "library-tailscale", old, new)
     with pytest.raises(AssertionError):
         seen("7.23.2", (True, False))  # type: ignore[operator]
 
@@ -189,11 +185,6 @@ def slow_to_say(made: Bed) -> None:
 def test_the_first_health_check_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a negative control: a script that waits a minute takes it for dead."""
     slow_to_say(router("7.24", (True, True)))
-    plain = beds.script
-    old = '[ $TsUntil $1 "running" 90 ]'
-    assert old in plain("library-tailscale")
-    monkeypatch.setattr(
-        beds, "script", lambda name, version=None: plain(name, version).replace(old, "false")
-    )
+    beds.plant(monkeypatch, "library-tailscale", '[ $TsUntil $1 "running" 90 ]', "false")
     with pytest.raises(AssertionError):
         slow_to_say(router("7.24", (True, True)))

@@ -98,19 +98,6 @@ def test_the_matrix_sees_a_script_that_removes_first(version: str) -> None:
     assert tally.survived[version, UPDATES[1].name, "fail"] == 0
 
 
-def plant(monkeypatch: pytest.MonkeyPatch, where: str, old: str, new: str) -> None:
-    """Change a script, for all that is installed from now on."""
-    plain = bed.script
-    text = plain(where)
-    assert old in text
-    broken = text.replace(old, new)
-    monkeypatch.setattr(
-        bed,
-        "script",
-        lambda name, version=None: broken if name == where else plain(name, version),
-    )
-
-
 @pytest.mark.parametrize(
     ("where", "old", "new", "symptom"),
     [
@@ -133,7 +120,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, where: str, old: str, new: str) -> No
 def test_the_matrix_sees_single_mistakes(
     monkeypatch: pytest.MonkeyPatch, where: str, old: str, new: str, symptom: str
 ) -> None:
-    plant(monkeypatch, where, old, new)
+    bed.plant(monkeypatch, where, old, new)
     tally = Tally()
     for case in matrix.cases("7.21", UPDATES[0], KINDS, "ends"):
         tally.note(case, matrix.run(case))
@@ -200,7 +187,7 @@ def test_a_script_that_cannot_get_out_of_a_trouble_is_seen(
 ) -> None:
     version = TROUBLED[row.name]
     assert matrix.run(Case(version, row)) == []
-    plant(monkeypatch, *WITHOUT[row.name])
+    bed.plant(monkeypatch, *WITHOUT[row.name])
     assert matrix.run(Case(version, row)) != []
 
 
@@ -209,7 +196,7 @@ def test_a_call_that_fails_is_seen_where_it_is_not_made_again(
 ) -> None:
     """Nothing runs, and the one call of the day is lost to a fault."""
     row = next(row for row in TROUBLES if row.name == "lost, no registry")
-    plant(monkeypatch, "update-tailscale", ":set TsAlarmAt ($Now - 23h)", ":set TsAlarmAt $Now")
+    bed.plant(monkeypatch, "update-tailscale", ":set TsAlarmAt ($Now - 23h)", ":set TsAlarmAt $Now")
     found = [
         case
         for case in matrix.cases("7.24", row, ("fail",), "first")

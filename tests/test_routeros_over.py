@@ -329,17 +329,7 @@ def test_a_take_over_by_an_image_that_does_not_run_is_undone_and_told() -> None:
 def test_a_take_over_without_a_way_back_is_seen(
     where: str, old: str, new: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = beds.script
-    assert old in plain(f"{where}-tailscale")
-    monkeypatch.setattr(
-        beds,
-        "script",
-        lambda name, version=None: (
-            plain(name, version).replace(old, new)
-            if name.startswith(where)
-            else plain(name, version)
-        ),
-    )
+    beds.plant(monkeypatch, f"{where}-tailscale", old, new)
     found = attempts("7.24", SETUPS[1], ("fail",))
     assert any(map(taken, reversed(found)))
 

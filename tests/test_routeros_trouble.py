@@ -216,12 +216,8 @@ def two(made: Bed) -> None:
 def test_of_two_that_run_one_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a negative control: a script that does not look for the second."""
     two(beds.installed())
-    plain = beds.script
     old = ':if ([ $TsStop $Id ] = false) do={ :error "a second container does not stop"; }'
-    assert old in plain("library-tailscale")
-    monkeypatch.setattr(
-        beds, "script", lambda name, version=None: plain(name, version).replace(old, "")
-    )
+    beds.plant(monkeypatch, "library-tailscale", old, "")
     with pytest.raises(AssertionError):
         two(beds.installed())
 

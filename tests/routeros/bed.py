@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 from build.router import render as renderer
 from tests.routeros.lang.values import to_str
@@ -24,6 +27,19 @@ TICK = 15 * 60
 def script(name: str, version: str | None = None) -> str:
     """A rendered script, universal or for one version."""
     return renderer.render(name, TEMPLATES, version, VALUES)
+
+
+def plant(patch: pytest.MonkeyPatch, where: str, old: str, new: str) -> None:
+    """Change a script, for all that is installed from now on: a mistake that must be seen."""
+    plain = script
+    assert old in plain(where)
+    patch.setattr(
+        sys.modules[__name__],
+        "script",
+        lambda name, version=None: (
+            plain(name, version).replace(old, new) if name == where else plain(name, version)
+        ),
+    )
 
 
 @dataclass
