@@ -51,7 +51,10 @@ def pick(args: Args) -> Value:
         if end is None:
             return source.get(start)
         return Array(source.items[start:stop])
-    text = to_str(source).encode()[start : max(stop, 0)]
+    whole = to_str(source)
+    if whole.isascii():
+        return whole[start : max(stop, 0)]
+    text = whole.encode()[start : max(stop, 0)]
     return text.decode("utf-8", "surrogateescape")
 
 

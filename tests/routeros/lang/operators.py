@@ -6,7 +6,7 @@ import ipaddress
 import operator
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from tests.routeros.lang.errors import RuntimeFault
 from tests.routeros.lang.values import (
@@ -66,7 +66,7 @@ def regex(pattern: str) -> re.Pattern[str]:
 
 def truth(value: Value) -> bool:
     """A condition: bools and numbers; a string is an error ("conditional is not boolean")."""
-    if isinstance(value, bool):
+    if value is True or value is False:
         return value
     if isinstance(value, int):
         return value != 0
@@ -75,6 +75,8 @@ def truth(value: Value) -> bool:
 
 def equal(left: Value, right: Value) -> bool:
     """``=``: a string next to a number, address or time is read as one; bool stays bool."""
+    if type(left) is type(right) and type(left) in (str, int, bool):
+        return left == right
     if isinstance(left, Array) or isinstance(right, Array):
         return _equal_arrays(left, right)
     if isinstance(left, (Nothing, Nil)) or isinstance(right, (Nothing, Nil)):
@@ -104,6 +106,8 @@ def _equal_arrays(left: Value, right: Value) -> bool:
 
 
 def _number(value: Value) -> int:
+    if type(value) is int:
+        return value
     if isinstance(value, (Nothing, Nil)):
         return 0
     if isinstance(value, bool):
@@ -154,6 +158,8 @@ def _divisor(value: Value) -> int:
 
 def order(sign: str, left: Value, right: Value) -> bool:
     """``< > <= >=``: numbers, times and addresses; never strings (types.rsc 6.2)."""
+    if type(left) is int and type(right) is int:
+        return ORDER[sign](left, right)
     if type(left) is str and type(right) is str:
         raise RuntimeFault(
             f"cannot compare if string is {'less' if '<' in sign else 'more'} than string"
@@ -188,6 +194,8 @@ def contains(left: Value, right: Value) -> bool:
 
 def concatenate(left: Value, right: Value) -> Value:
     """``.``: arrays element by element, everything else as text (types.rsc 4.2)."""
+    if type(left) is str and type(right) is str:
+        return left + right
     for array, other, before in ((left, right, False), (right, left, True)):
         if isinstance(array, Array):
             if isinstance(other, Array):
@@ -213,30 +221,40 @@ def join(left: Value, right: Value) -> Value:
     return result
 
 
-def binary(sign: str, left: Value, right: Value) -> Value:
-    """Any operator with two operands. Raises RuntimeFault for types it does not take."""
-    if sign == "=":
-        return equal(left, right)
-    if sign == "!=":
-        return not equal(left, right)
-    if sign == "&&":
-        # both sides are already evaluated: there is no short circuit (errors.rsc 11)
-        return truth(left) & truth(right)
-    if sign == "||":
-        return truth(left) | truth(right)
-    if sign == ".":
-        return concatenate(left, right)
-    if sign == "~":
-        if isinstance(left, (Nothing, Nil)):
-            return False
-        return regex(to_str(right)).search(to_str(left)) is not None
-    if sign == "in":
-        return contains(left, right)
-    if sign == ",":
-        return join(left, right)
-    if sign in ORDER:
-        return order(sign, left, right)
-    return arithmetic(sign, left, right)
+def _unequal(left: Value, right: Value) -> bool:
+    return not equal(left, right)
+
+
+def _both(left: Value, right: Value) -> bool:
+    # both sides are already evaluated: there is no short circuit (errors.rsc 11)
+    return truth(left) & truth(right)
+
+
+def _either(left: Value, right: Value) -> bool:
+    return truth(left) | truth(right)
+
+
+def _matches(left: Value, right: Value) -> bool:
+    if isinstance(left, (Nothing, Nil)):
+        return False
+    return regex(to_str(right)).search(to_str(left)) is not None
+
+
+_BINARY: dict[str, Callable[[Value, Value], Value]] = {
+    "=": equal,
+    "!=": _unequal,
+    "&&": _both,
+    "||": _either,
+    ".": concatenate,
+    "~": _matches,
+    "in": contains,
+    ",": join,
+}
+
+
+def operator_of(sign: str) -> Callable[[Value, Value], Value]:
+    """What an operator with two operands does; that raises RuntimeFault for types it does not take."""
+    return _BINARY.get(sign) or partial(order if sign in ORDER else arithmetic, sign)
 
 
 def unary(sign: str, value: Value) -> Value:

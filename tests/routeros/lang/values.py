@@ -83,6 +83,8 @@ class Array:
 
     def get(self, key: Value) -> Value:
         """The element at a position or name; a miss is ``nothing``, never an error."""
+        if type(key) is str:
+            return self.keyed.get(key, NOTHING)
         if isinstance(key, bool):
             return NOTHING
         if isinstance(key, int):
@@ -249,7 +251,7 @@ def time_str(value: Duration) -> str:
 
 def to_str(value: Value) -> str:
     """``:tostr``: works for every value."""
-    if isinstance(value, str):
+    if type(value) is str or isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -299,6 +301,8 @@ _TYPES: tuple[tuple[type, str], ...] = (
 
 def length(value: Value) -> int:
     """``:len``: elements of an array, bytes of the text of anything else."""
+    if type(value) is str:
+        return len(value) if value.isascii() else len(value.encode())
     if isinstance(value, Array):
         return len(value)
     return len(to_str(value).encode())
