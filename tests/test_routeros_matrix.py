@@ -8,6 +8,8 @@ plants every kind at every command that runs, in every row. Run with ``-s`` to s
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.routeros import bed, matrix
@@ -55,8 +57,10 @@ def play(
         if row.on(version)
         for case in matrix.cases(version, row, kinds, visits, control)
     ]
+    began = time.monotonic()
     tally = matrix.play(found, control)
-    print(f"\n{tally.table()}")
+    seconds = time.monotonic() - began
+    print(f"\n{tally.table()}\n{version}: {len(found):,} cases in {seconds:.0f} s", flush=True)
     return tally
 
 
