@@ -1,15 +1,17 @@
 """What `tailscale status` costs beside the running daemon, by each way of compressing (root).
 
-The image is built with UPX and with our own packer and booted as RouterOS starts it, in namespaces
-without a network and without a login; then the command runs beside the idle daemon. Instructions
-are those of the command alone, counted by a QEMU plugin, its unpacking included. CPU time is the
-kernel's, user and system, of the command and of `nsenter` around it, less that of `nsenter` around
-a program that does nothing.
+The image is built with UPX, with our own packer and without compression, all of the same linked
+binary, and booted as RouterOS starts it, in namespaces without a network and without a login. That
+the daemon runs what was built is checked. Then the command runs beside the idle daemon. Its
+instructions are those of the command alone, counted by a QEMU plugin, its unpacking included. CPU
+time is the kernel's, user and system, of the command and of `nsenter` around it, less that of
+`nsenter` around a program that does nothing.
 
 Memory is looked at while the daemon is stopped and the command waits for its answer, so both stand
 still: the proportional set sizes of both processes (each page once) less that of the daemon before.
 The idle daemon's is its own pages, its pages of files, and its unpacked file in memory, whole, also
-where nobody maps it. Not in there: page tables, and the page cache of what is on the flash.
+where nobody maps it. Pages of the flash's own files can be given back and read again; those of an
+unpacked file cannot. Not in there: page tables, and the page cache of what is on the flash.
 
 Needs qemu-user as benchmarks/speed.py does.
 """
@@ -26,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,16 +36,19 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import speed  # noqa: E402
 from build.config.targets import Target, target  # noqa: E402
-from build.core import errors, log  # noqa: E402
+from build.core import digest, errors, log  # noqa: E402
+from build.core.artifacts import Artifact  # noqa: E402
+from build.golang import tailscale  # noqa: E402
 from build.image import rootfs  # noqa: E402
 from build.lab.anchor import children, wait_for  # noqa: E402
 from build.lab.container import SCRIPT  # noqa: E402
-from build.pipeline import order  # noqa: E402
+from build.pipeline import order, variants  # noqa: E402
 from build.trials import runs  # noqa: E402
 from build.views import report  # noqa: E402
 
-SIDES = ("upx", "lzma")
+SIDES = ("upx", "lzma", "none")
 COMMAND = "/usr/local/bin/tailscale"
+BINARY = runs.BINARY
 ENTRYPOINT = ("/usr/local/bin/entrypoint.sh", "--tun=userspace-networking")
 PATH = "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATIENCE = 30
@@ -94,6 +99,16 @@ def booted(root: Path, folder: Path) -> Iterator[Daemon]:
         process.wait()
 
 
+def check_identity(daemon: Daemon, packed: Artifact) -> None:
+    """Raise BuildFailed if the daemon was not started from this file."""
+    found = digest.of_file(daemon.root / BINARY)
+    running = Path(f"/proc/{daemon.pid}/exe")
+    if found != packed.sha256 or not running.samefile(daemon.root / BINARY):
+        started = running.readlink()
+        why = f"it runs {started}; the image has sha256 {found}, built was {packed.sha256}"
+        raise errors.BuildFailed("what is measured is not what was built", why=why)
+
+
 def proportional(pid: int) -> int:
     """Return a process' proportional set size in kB."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -109,6 +124,25 @@ def idle(pid: int) -> int:
     kept = Path(f"/proc/{pid}/fd/{KEPT}")
     in_memory = kept.stat().st_blocks // 2 if kept.exists() else 0
     return found["RssAnon"] + found["RssFile"] + in_memory
+
+
+def file_pages(pid: int) -> int:
+    """Return kB of a process that are pages of files (proc(5), RssFile)."""
+    match = re.search(
+        r"^RssFile:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE
+    )
+    assert match
+    return int(match[1])
+
+
+def flash(root: Path) -> int:
+    """Return kB of all files of an unpacked image, each in whole blocks, hard links once."""
+    found = {
+        (one.stat().st_dev, one.stat().st_ino): one.stat()
+        for one in root.rglob("*")
+        if one.is_file() and not one.is_symlink()
+    }
+    return sum(row.st_blocks for row in found.values()) // 2
 
 
 def added(daemon: Daemon) -> tuple[int, int]:
@@ -139,8 +173,12 @@ def _text(pid: int, name: str) -> bytes:
 
 def _connected(pid: int) -> bool:
     """Whether a process has a socket, which the command opens for its question."""
-    links = Path(f"/proc/{pid}/fd").iterdir()
-    return any(str(link.readlink()).startswith("socket:") for link in links)
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        # One that is closed meanwhile is gone.
+        with suppress(FileNotFoundError):
+            if str(link.readlink()).startswith("socket:"):
+                return True
+    return False
 
 
 def cpu(argv: Sequence[str]) -> float:
@@ -167,14 +205,17 @@ def instructions(daemon: Daemon, one: Target, counter: Path, folder: Path) -> in
 
 def measure(one: Target, side: str, times: int, counter: Path, folder: Path) -> Figures:
     """Boot one side's image and return its figures."""
+    _, packed = variants.build(one, tailscale.OURS, side)
     request = order.Request(
         [one], order.release_of(), compress=side, check_size=False, products=False
     )
     root = folder / "root"
     rootfs.unpack(order.build(request).rootfs[one.name], root)
     with booted(root, folder) as daemon:
+        check_identity(daemon, packed)
         time.sleep(IDLE)
-        found: Figures = {"idle": idle(daemon.pid)}
+        found: Figures = {"flash": flash(root), "idle": idle(daemon.pid)}
+        found["file"] = 0 if side != "none" else file_pages(daemon.pid)
         memory = [added(daemon) for _ in range(3)]
         found["added"] = statistics.median(more for more, _ in memory)
         found["resident"] = statistics.median(resident for _, resident in memory)
@@ -184,6 +225,11 @@ def measure(one: Target, side: str, times: int, counter: Path, folder: Path) -> 
         counted = [instructions(daemon, one, counter, folder) for _ in range(3)]
         found["instructions"] = statistics.median(counted)
     return found
+
+
+def _ratio(sides: dict[str, Figures], name: str) -> str:
+    upx, own = (sides[side][name] for side in SIDES[:2])
+    return f"{own / upx:.3f}" if upx else ""
 
 
 def main() -> int:
@@ -210,19 +256,20 @@ def main() -> int:
     if options.json:
         report.print_json(sides)
         return 0
-    upx, own = (sides[side] for side in SIDES)
     titles = {
+        "flash": "files of the image on flash, kB",
         "instructions": "`tailscale status`, instructions",
         "CPU time": "its CPU time, ms",
         "added": "memory that it adds beside the daemon, kB",
         "resident": "its resident set, kB",
         "idle": "memory of the idle daemon, kB",
+        "file": "of that, pages of the flash's file, which can be given back, kB",
     }
     report.table(
         f"Beside the running daemon, {one.name}",
-        ("figure", *(f">{side}" for side in SIDES), ">ratio"),
+        ("figure", *(f">{side}" for side in SIDES), f">{SIDES[1]} / {SIDES[0]}"),
         [
-            (title, f"{upx[n]:,.1f}", f"{own[n]:,.1f}", f"{own[n] / upx[n]:.3f}")
+            (title, *(f"{sides[side][n]:,.1f}" for side in SIDES), _ratio(sides, n))
             for n, title in titles.items()
         ],
     )
