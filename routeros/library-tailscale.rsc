@@ -586,8 +586,8 @@
     :local Now [ $TsLook $1 ];
     :if (($Now->"state") = "running") do={ :set Seen true; } else={
       :set Wrong "it does not run";
-      # it ran and stopped again: no use to wait for more
-      :if ($Seen) do={ :set Left 0; }
+      # it ran and stopped again: no use to wait for more. One that cannot be read now is busy
+      :if ($Seen && ($Now->"state") = "stopped") do={ :set Left 0; }
     }
     :if ($Wrong = "" && $TsPing) do={
       :if ([ /ping $TsAddress count=1 ] = 0) do={ :set Wrong "its address does not answer"; }

@@ -209,6 +209,24 @@ def test_a_call_that_fails_is_seen_where_it_is_not_made_again(
     assert any("nobody was called" in line for line in matrix.play(found).broken)
 
 
+def test_one_look_that_fails_condemns_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a new image is watched, what cannot be read once is not an image that ended.
+
+    With a negative control: a script that takes both for the same.
+    """
+
+    def condemned() -> list[str]:
+        sites = matrix.trace("7.24", UPDATES[0])
+        looks = [step for step, site in enumerate(sites) if site.endswith("/container/get")]
+        cases = [Case("7.24", UPDATES[0], step, "fail", sites[step]) for step in looks[-130::7]]
+        return matrix.play(cases).broken
+
+    assert condemned() == []
+    stopped = '$Seen && ($Now->"state") = "stopped"'
+    bed.plant(monkeypatch, "library-tailscale", stopped, "$Seen")
+    assert any("the recorded digest" in line for line in condemned())
+
+
 def test_the_versions_of_the_default_run_are_there() -> None:
     assert set(CHANGES) < set(versions())
     assert CHANGES[-1] == versions()[-1]

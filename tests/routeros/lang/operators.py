@@ -253,7 +253,7 @@ _BINARY: dict[str, Callable[[Value, Value], Value]] = {
 
 
 def operator_of(sign: str) -> Callable[[Value, Value], Value]:
-    """What an operator with two operands does; that raises RuntimeFault for types it does not take."""
+    """What an operator with two operands does: RuntimeFault for types that it does not take."""
     return _BINARY.get(sign) or partial(order if sign in ORDER else arithmetic, sign)
 
 
