@@ -3,7 +3,8 @@
 What differs from what is committed, all in `prepare`: the action that checks out is a stand-in of
 ours with its own commit, Tailscale is pinned one patch back, and Renovate is told to look at that
 pin alone and no further than one patch. For work on the story itself, MT_CHAIN_SHORT=1 takes the
-quick tests out of the workflow; the first row of the table then says so.
+quick tests out of the workflow, and MT_CHAIN_FROM=release begins where the bump is merged already;
+the first row of the table then says so.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ BEFORE, AFTER = "1.104.4", pin("tailscale").version
 PASSWORD = "swordfish-of-the-chain"
 MINUTE = 60.0
 SHORT = bool(os.environ.get("MT_CHAIN_SHORT"))
+MERGED = os.environ.get("MT_CHAIN_FROM") == "release"
 
 
 @dataclass
@@ -272,6 +274,8 @@ def prepare(folder: Path, checkout: str) -> None:
         {"matchDepNames": ["tailscale"], "allowedVersions": f"<={AFTER}"},
     ]
     (folder / "renovate.json").write_text(json.dumps(config, indent=2) + "\n")
+    if MERGED:
+        return
     argv = [sys.executable, "-m", "invoke", "bump", "tailscale", BEFORE, "--force"]
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -324,7 +328,7 @@ def _set_up(story: Story) -> None:
         prepare(story.work, commit)
         story.git("init", "-q", "-b", "main")
         story.git("add", "-A")
-        story.git("commit", "-q", "-m", f"Everything, with Tailscale {BEFORE}")
+        story.git("commit", "-q", "-m", f"Everything, with Tailscale {AFTER if MERGED else BEFORE}")
         remote = server.remote(REPOSITORY, "boss", server.token)
         story.git("remote", "add", "origin", remote)
         # Released already: what is tried is the next version.
@@ -358,3 +362,4 @@ def _set_up(story: Story) -> None:
         )
         seen.append(f"main at {story.git('rev-parse', '--short', 'HEAD')}")
         seen += ["WITHOUT the quick tests"] if SHORT else []
+        seen += ["WITHOUT the bump itself"] if MERGED else []
