@@ -115,11 +115,23 @@ def test_renovate_opens_a_complete_pull_request(story: Story) -> None:
         scripts = {name for name in files if re.fullmatch(r"routeros/[a-z-]+\.rsc", name)}
         # Where a linked module names another holder of its copyright, that is recorded too.
         files -= {"build/data/holders.json"}
-        assert files - scripts == {"build/data/pins.toml", "docs/SOURCES.md"}
+        upstream = "build/data/upstream.json"
+        assert files - scripts == {"build/data/pins.toml", upstream, "docs/SOURCES.md"}
         story.git("fetch", "-q", "origin", pull["head"]["ref"])
         text = story.git("show", "FETCH_HEAD:build/data/pins.toml")
         assert text + "\n" == (ROOT / "build" / "data" / "pins.toml").read_text()
         seen.append(f"{', '.join(sorted(files))}; pins.toml is this checkout's")
+    with story.step("it has recorded upstream's bytes, so that no check builds its recipe") as seen:
+        bytes_ = {}
+        for place, said in (
+            ("bump", story.git("show", f"FETCH_HEAD:{upstream}")),
+            ("here", (ROOT / "build" / "data" / "weight.json").read_text()),
+        ):
+            rows = json.loads(said)
+            assert {row["holds"]["tailscale"] for row in rows.values()} == {AFTER}, place
+            bytes_[place] = {name: row["upstream"] for name, row in rows.items()}
+        assert bytes_["bump"] == bytes_["here"]
+        seen.append(", ".join(f"{name} {size:,}" for name, size in bytes_["bump"].items()))
 
 
 @the_bump
