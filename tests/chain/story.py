@@ -28,7 +28,7 @@ from build.config.pins import pin
 from build.core import paths
 from build.release import protection, signature
 from chain.programs import programs
-from chain.servers import Gitea, Runner, gitea, runner, secret, statuses, until
+from chain.servers import SECONDS, Gitea, Runner, gitea, runner, secret, statuses, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWNER, NAME = "team", "mikrotik-tailscale"
@@ -104,7 +104,7 @@ class Story:
         argv = [sys.executable, "-m", "nox", "-s", "renovate"]
         with (self.room / "renovate.log").open("w") as log:
             done = subprocess.run(
-                argv, cwd=self.work, env=env, stdout=log, stderr=log, timeout=minutes * 60
+                argv, cwd=self.work, env=env, stdout=log, stderr=log, timeout=minutes * SECONDS
             )
         text = (self.room / "renovate.log").read_text()
         assert done.returncode == 0, text[-3000:]
@@ -210,7 +210,7 @@ class Story:
                 answer = requests.get(
                     f"{address}/{job['id']}/logs",
                     headers={"Authorization": f"token {self.server.token}"},
-                    timeout=60,
+                    timeout=SECONDS,
                 )
                 if answer.ok:
                     key = f"{run['path'].partition('@')[0]} {run['id']} {name}"

@@ -23,7 +23,7 @@ from build.lab.canary import CANARIES
 from build.lab.controls import NEGATIVE_CONTROLS
 from build.release import protection
 from build.router import render
-from chain.servers import statuses
+from chain.servers import SECONDS, statuses
 from chain.story import AFTER, BEFORE, MERGED, PASSWORD, REPOSITORY, ROOT, Story, scene
 from tests.routeros import authority
 from tests.routeros import bed as beds
@@ -225,7 +225,7 @@ def skopeo(story: Story, tag: str) -> bytes:
     """A manifest as anybody reads it, b"" if there is none."""
     where = f"{story.server.address.removeprefix('http://')}/{REPOSITORY}:{tag}"
     argv = ["skopeo", "inspect", "--raw", "--tls-verify=false", "--no-creds", f"docker://{where}"]
-    done = subprocess.run(argv, capture_output=True, timeout=60)
+    done = subprocess.run(argv, capture_output=True, timeout=SECONDS)
     return b"" if done.returncode else done.stdout
 
 
@@ -246,7 +246,7 @@ def test_what_is_published_is_whole(story: Story) -> None:
         folder = story.room / "fetched"
         folder.mkdir()
         for row in release["assets"]:
-            content = requests.get(row["browser_download_url"], timeout=60).content
+            content = requests.get(row["browser_download_url"], timeout=SECONDS).content
             (folder / row["name"]).write_bytes(content)
         names = {path.name for path in folder.iterdir()}
         assert {f"{name}.rsc" for name in render.SCRIPTS} <= names
@@ -274,7 +274,7 @@ def test_what_is_published_is_whole(story: Story) -> None:
 
 def run(folder: Path, *words: str, **env: str) -> str:
     done = subprocess.run(
-        words, cwd=folder, env=os.environ | env, text=True, capture_output=True, timeout=300
+        words, cwd=folder, env=os.environ | env, text=True, capture_output=True, timeout=5 * SECONDS
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -290,7 +290,7 @@ class Behind(Registry):
     def answer(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
         self.asked.append(f"{method} {url}")
         sent = {name: text for name, text in headers.items() if name.lower() != "host"}
-        found = requests.request(method, self.address + url, headers=sent, timeout=120)
+        found = requests.request(method, self.address + url, headers=sent, timeout=SECONDS)
         kept = {n: t for n, t in found.headers.items() if n.lower().startswith(("docker", "www"))}
         kept["Content-Type"] = found.headers.get("Content-Type", "")
         return Answer(found.status_code, kept, found.text)
