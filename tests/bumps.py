@@ -1,7 +1,9 @@
 """Bump Tailscale from version to version by `invoke bump` alone, build and boot each; the table.
 
 Nothing is edited: what a person would have to do is a stop, and stays undone. The first version is
-set by `invoke bump` too, with the Go that it asks for. All of it is done in a clone.
+set by `invoke bump` too, with the Go that it asks for. Our weight of the first one that can be
+built is accepted, as that of a release would be, and no later one may be larger. All of it is done
+in a clone.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ BOOTED = "amd64"
 BUILT = ("arm64", BOOTED)
 BINARY = "tailscale.combined"
 GATE = 3
+WEIGHT = "build/data/weight.json"
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Clone:
         self.git("config", "user.name", "bumps")
         self.git("config", "user.email", "bumps@localhost")
         self.env = os.environ | {"MT_DIST": str(folder / "dist"), "MT_WORK": str(folder / "work")}
+        self.accepted = False
 
     def git(self, *words: str, at: Path | None = None) -> str:
         argv = ["git", *words]
@@ -105,11 +109,17 @@ def asked_go(clone: Clone) -> tuple[str, str]:
 def built(clone: Clone, row: Row) -> bool:
     """Build and weigh; says whether there are images."""
     arch = [word for name in BUILT for word in ("--arch", name)]
+    if not clone.accepted:
+        # What is committed was accepted of a later Tailscale: of the start there is nothing yet.
+        (clone.folder / WEIGHT).unlink(missing_ok=True)
     code, found, error = clone.invoke("build", *arch)
     if found is None:
         row.stops.append(error or f"invoke build ended with {code}")
         return False
-    code, sizes, error = clone.invoke("size", "--check", *arch)
+    gate = "--check" if clone.accepted else "--accept"
+    code, sizes, error = clone.invoke("size", gate, *arch)
+    clone.accepted = True
+    clone.commit(f"accept the weight of {row.version}")
     if code:
         row.stops.append(error)
     for one in sizes or ():

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from build.config import targets
+from build.bump import weighing
+from build.bump.bump import Bump
+from build.config import pins, targets
 from build.config.targets import Target
 from build.core.artifacts import Artifact
-from build.core.errors import GateFailed, UserError, WeightRose
+from build.core.errors import BuildFailed, GateFailed, UserError, WeightRose
 from build.gates import ratio, size
 from build.golang import tailscale
 from build.pipeline import variants
@@ -26,6 +28,7 @@ def file(places: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A weight.json that accepts 0.8 for arm64, of today's pins."""
     path = places / "weight.json"
     monkeypatch.setattr(ratio, "WEIGHT", path)
+    monkeypatch.setattr(ratio, "UPSTREAM", places / "upstream.json")
     ratio.write({"arm64": ratio.Weight(ratio.now(), UPSTREAM, OURS)}, path)
     yield path
 
@@ -121,6 +124,52 @@ def test_it_is_built_only_where_it_is_not_known(
     assert of(file, OURS).upstream == 5_000_000, "it is remembered, for the comment"
     assert variants.weighed([of(file, OURS)]) == [share]
     assert asked == ["arm64"]
+
+
+def bumped(name: str, **fields: str) -> Bump:
+    """A bump of a pin, as if these fields were new."""
+    before = pins.pin(name)
+    return Bump(before, dataclasses.replace(before, **fields))  # type: ignore[arg-type]
+
+
+def test_a_bump_records_upstreams_bytes_and_accepts_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check after it builds nothing, and holds ours to the share that was accepted before."""
+    asked, names = built(monkeypatch, 5_000_000), [*targets.targets()]
+    done, accepted = bumped("tailscale", version="1.200.0"), file.read_text()
+    assert weighing.record(done) == asked == names
+    assert file.read_text() == accepted
+    assert not ratio.measured_file().exists(), "what is recorded is in the commit"
+    with pins.instead(done.after):
+        assert (ratio.known(), asked) == (dict.fromkeys(names, 5_000_000), names)
+        for ours, rises in ((4_000_000, False), (4_020_001, True)):
+            (share,) = variants.weighed([of(file, ours)])
+            assert (share.upstream, share.before, share.rose) == (5_000_000, 0.8, rises)
+        assert asked == names, "nothing was built again"
+    assert weighing.record(done) == [], "a bump that was stopped is run again"
+    assert of(file, OURS).upstream == UPSTREAM, "the pins of before have their own bytes"
+
+
+def test_a_bump_records_what_is_safe_beside_a_token_alone(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program of another pin is built and run; that is for a check, which has no secret."""
+    asked = built(monkeypatch, 5_000_000)
+    assert weighing.record(bumped("upx", version="4.2.5")) == asked == []
+    assert not ratio.UPSTREAM.exists()
+
+
+def test_a_recipe_that_cannot_be_built_stops_no_bump(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(*_: object) -> None:
+        raise BuildFailed("go build ended with 1")
+
+    monkeypatch.setattr(variants, "build", build)
+    assert weighing.record(bumped("tailscale", version="1.200.0")) == []
+    assert "arm64: upstream's recipe is not recorded: go build ended" in capsys.readouterr().err
+    assert not ratio.UPSTREAM.exists()
 
 
 def test_a_platform_that_nothing_was_accepted_for(

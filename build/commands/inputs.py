@@ -8,13 +8,14 @@ from dataclasses import asdict, astuple
 from invoke import task
 
 from build.bump import bump as bumping
-from build.bump import relied
+from build.bump import relied, weighing
 from build.commands.common import ARCH_HELP, COMMON, command, named_release
 from build.commands.instead import OrFlag
 from build.config import targets
 from build.config.pins import pins
-from build.core import paths
+from build.core import log, paths
 from build.core.errors import BuildFailed, GateFailed
+from build.gates import ratio
 from build.image import products
 from build.pipeline import order
 from build.sbom import document, notices
@@ -72,6 +73,8 @@ def _list_anchors(json: bool) -> None:
         "version": "the release to take, such as 1.102.5",
         "force": "take it although it is older than the pinned one",
         "build": "build all platforms with both versions and compare their sizes (minutes)",
+        "weigh": "record what upstream's recipe makes of it, so that no check has to build that "
+        "(minutes; tailscale and go)",
         "dry_run": "do all of it but the writing",
         "anchors": "list all that we rely on in upstream's sources, and whether it holds",
         **COMMON,
@@ -84,6 +87,7 @@ def bump(
     version,
     force=False,
     build=False,
+    weigh=False,
     dry_run=False,
     anchors=False,
     json=False,
@@ -94,6 +98,9 @@ def bump(
         _list_anchors(json)
         return
     done = bumping.bump(name, version, force=force, build=build, dry_run=dry_run)
+    if weigh and not dry_run:
+        for platform in weighing.record(done):
+            log.note(platform, f"upstream's recipe is recorded in {ratio.UPSTREAM.name}")
     if json:
         report.print_json(done.as_json())
         _require_no_stops(done)

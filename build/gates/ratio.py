@@ -3,7 +3,9 @@
 Upstream's recipe is built from Tailscale's own source, without a line of ours, by the same Go, and
 packed by UPX (`tailscale.UPSTREAM`). What upstream adds makes both larger; what we add, or no
 longer save, makes the share larger, and that is what this gate holds. The share that was accepted
-is in `build/data/weight.json`, beside the versions that upstream's bytes there hold for.
+is in `build/data/weight.json`, beside the versions that upstream's bytes there hold for. A bump
+records upstream's bytes for its own pins in `build/data/upstream.json`, so that no check has to
+build them; what was accepted stays what it was.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from build.native import compress
 from build.sources import substitution
 
 WEIGHT = DATA / "weight.json"
+UPSTREAM = DATA / "upstream.json"
 BINARY = "tailscale.combined"
 TOLERANCE = 0.005
 """By how much the share may be larger than the accepted one, as a share of that.
@@ -152,21 +155,30 @@ class Share:
 def of(measures: Iterable[Measure], path: Path | None = None) -> list[Share]:
     """Return the share of each platform that is measured, with what is known of upstream's recipe.
 
-    Nothing is built: upstream's bytes are those of weight.json or of an earlier measurement in this
-    checkout, if they hold for the pins. Raises UserError for a bad file.
+    Nothing is built: upstream's bytes are those of weight.json, of the bump, or of an earlier
+    measurement in this checkout, if they hold for the pins. Raises UserError for a bad file.
     """
-    wanted, accepted = now(), read(path)
-    here = read(measured_file())
-    found = []
-    for row in measures:
-        if row.component != BINARY:
-            continue
-        known = [one.get(row.target) for one in (accepted, here)]
-        bytes_ = [one.upstream for one in known if one and one.holds == wanted]
-        found.append(
-            Share(row.target, row.size, bytes_[0] if bytes_ else 0, accepted.get(row.target))
-        )
-    return found
+    accepted, theirs = read(path), known(path)
+    return [
+        Share(row.target, row.size, theirs.get(row.target, 0), accepted.get(row.target))
+        for row in measures
+        if row.component == BINARY
+    ]
+
+
+def known(path: Path | None = None, *, committed: bool = False) -> dict[str, int]:
+    """Return {platform: bytes} of what is known of upstream's recipe for today's pins.
+
+    `committed` leaves out what only this checkout has measured. Raises UserError for a bad file.
+    """
+    wanted = now()
+    files = [path or WEIGHT, UPSTREAM, *([] if committed else [measured_file()])]
+    return {
+        name: weight.upstream
+        for file in reversed(files)
+        for name, weight in read(file).items()
+        if weight.holds == wanted
+    }
 
 
 def with_upstream(share: Share, upstream: int) -> Share:

@@ -26,7 +26,10 @@ import requests
 from chain.programs import Programs
 
 USER = "nobody"
-SECONDS = 60
+PATIENCE = 5
+"""How often longer than on an idle machine anything may take: a limit ends what hangs, and a busy
+machine makes no wait of the story fail."""
+SECONDS = 60 * PATIENCE
 
 
 def free_port() -> int:
@@ -36,8 +39,10 @@ def free_port() -> int:
 
 
 def until(what: str, found: Callable[[], Any], seconds: float) -> Any:
-    """Ask again until there is an answer, and return it; fails with `what` after `seconds`."""
-    end = time.monotonic() + seconds
+    """Ask again until there is an answer, and return it; fails with `what` after `seconds`,
+    which are those of an idle machine.
+    """
+    end = time.monotonic() + seconds * PATIENCE
     while not (value := found()):
         assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
         time.sleep(0.5)
@@ -59,7 +64,7 @@ class Gitea:
         argv = ["setpriv", "--reuid", USER, "--regid", "nogroup", "--clear-groups"]
         argv += [str(self.program), "--config", str(self.room / "app.ini"), *words]
         env = {"PATH": os.environ["PATH"], "HOME": str(self.room), "USER": USER}
-        done = subprocess.run(argv, env=env, text=True, capture_output=True, timeout=120)
+        done = subprocess.run(argv, env=env, text=True, capture_output=True, timeout=2 * SECONDS)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
@@ -182,13 +187,22 @@ def gitea(programs: Programs, room: Path) -> Iterator[Gitea]:
         until("Gitea answers", lambda: _alive(server), 60)
         yield server
     finally:
-        process.terminate()
-        process.wait(60)
+        terminate(process)
+
+
+def terminate(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process as a service manager does: SIGTERM, and SIGKILL for what does not listen."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(SECONDS)
 
 
 def _alive(server: Gitea) -> bool:
     try:
-        return requests.get(f"{server.address}/api/healthz", timeout=5).ok
+        return requests.get(f"{server.address}/api/healthz", timeout=5 * PATIENCE).ok
     except requests.RequestException:
         return False
 
@@ -248,12 +262,7 @@ class Runner:
         """Stop it as a service manager does: SIGTERM first; then end what its jobs have left."""
         if self.process is None:
             return
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(10)
+        terminate(self.process)
         self.process = None
         self.end_jobs()
 

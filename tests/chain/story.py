@@ -3,7 +3,8 @@
 What differs from what is committed, all in `prepare`: the action that checks out is a stand-in of
 ours with its own commit, Tailscale is pinned one patch back, and Renovate is told to look at that
 pin alone and no further than one patch. For work on the story itself, MT_CHAIN_SHORT=1 takes the
-quick tests out of the workflow; the first row of the table then says so.
+quick tests out of the workflow, and MT_CHAIN_FROM=release begins where the bump is merged already;
+the first row of the table then says so.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from build.config.pins import pin
 from build.core import paths
 from build.release import protection, signature
 from chain.programs import programs
-from chain.servers import Gitea, Runner, gitea, runner, secret, statuses, until
+from chain.servers import SECONDS, Gitea, Runner, gitea, runner, secret, statuses, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWNER, NAME = "team", "mikrotik-tailscale"
@@ -37,6 +38,7 @@ BEFORE, AFTER = "1.104.4", pin("tailscale").version
 PASSWORD = "swordfish-of-the-chain"
 MINUTE = 60.0
 SHORT = bool(os.environ.get("MT_CHAIN_SHORT"))
+MERGED = os.environ.get("MT_CHAIN_FROM") == "release"
 
 
 @dataclass
@@ -102,7 +104,7 @@ class Story:
         argv = [sys.executable, "-m", "nox", "-s", "renovate"]
         with (self.room / "renovate.log").open("w") as log:
             done = subprocess.run(
-                argv, cwd=self.work, env=env, stdout=log, stderr=log, timeout=minutes * 60
+                argv, cwd=self.work, env=env, stdout=log, stderr=log, timeout=minutes * SECONDS
             )
         text = (self.room / "renovate.log").read_text()
         assert done.returncode == 0, text[-3000:]
@@ -208,7 +210,7 @@ class Story:
                 answer = requests.get(
                     f"{address}/{job['id']}/logs",
                     headers={"Authorization": f"token {self.server.token}"},
-                    timeout=60,
+                    timeout=SECONDS,
                 )
                 if answer.ok:
                     key = f"{run['path'].partition('@')[0]} {run['id']} {name}"
@@ -272,6 +274,11 @@ def prepare(folder: Path, checkout: str) -> None:
         {"matchDepNames": ["tailscale"], "allowedVersions": f"<={AFTER}"},
     ]
     (folder / "renovate.json").write_text(json.dumps(config, indent=2) + "\n")
+    if MERGED:
+        return
+    # Upstream's bytes are of the release before, so the bump has to record those of its own.
+    weights = folder / "build" / "data" / "weight.json"
+    weights.write_text(weights.read_text().replace(f'"{AFTER}"', f'"{BEFORE}"'))
     argv = [sys.executable, "-m", "invoke", "bump", "tailscale", BEFORE, "--force"]
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -324,7 +331,7 @@ def _set_up(story: Story) -> None:
         prepare(story.work, commit)
         story.git("init", "-q", "-b", "main")
         story.git("add", "-A")
-        story.git("commit", "-q", "-m", f"Everything, with Tailscale {BEFORE}")
+        story.git("commit", "-q", "-m", f"Everything, with Tailscale {AFTER if MERGED else BEFORE}")
         remote = server.remote(REPOSITORY, "boss", server.token)
         story.git("remote", "add", "origin", remote)
         # Released already: what is tried is the next version.
@@ -358,3 +365,4 @@ def _set_up(story: Story) -> None:
         )
         seen.append(f"main at {story.git('rev-parse', '--short', 'HEAD')}")
         seen += ["WITHOUT the quick tests"] if SHORT else []
+        seen += ["WITHOUT the bump itself"] if MERGED else []
