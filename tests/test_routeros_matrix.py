@@ -3,18 +3,21 @@
 The default run plants every kind of fault at the first and the last visit of every command site
 of an update, on the versions of CHANGES; in the rows that begin with a trouble of their own, an
 error and the end of the power at the first visit. ``-m matrix`` plays the other versions too, and
-plants every kind at every command that runs, in every row. Run with ``-s`` to see the tables.
+plants every kind at every command that runs, in every row, once where two would leave the same
+router. Run with ``-s`` to see the tables.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 
 from tests.routeros import bed, matrix
+from tests.routeros.lang.values import to_str
 from tests.routeros.matrix import Case, Tally
-from tests.routeros.model import KINDS, versions
+from tests.routeros.model import KINDS, FaultPlan, PowerCut, versions
 from tests.routeros.scenarios import SCENARIOS, TROUBLES, UPDATES, Scenario
 
 # every kind of image is played on two versions by default, a good one on all of them
@@ -207,6 +210,36 @@ def test_a_call_that_fails_is_seen_where_it_is_not_made_again(
         if case.site.endswith("/system/script/get")
     ]
     assert any("nobody was called" in line for line in matrix.play(found).broken)
+
+
+def left(step: int, kind: str) -> str:
+    """What a fault leaves of a router: all tables, its log and clock, its variables."""
+    router = matrix.prepare("7.24", UPDATES[0], False).router
+    router.faults, router.watched = FaultPlan(step, kind), matrix.NAME
+    with suppress(PowerCut):
+        router.run_script(matrix.NAME)
+    tables = [sorted(map(str, menu.items.items())) for menu in vars(router).values() if table(menu)]
+    known = {} if kind == "cut" else router.globals
+    texts = sorted(f"{name} {to_str(value)}" for name, value in known.items())
+    lives = str(router.containers.lives)
+    return repr((tables, lives, texts, router.clock.now, router.writes))
+
+
+def table(menu: object) -> bool:
+    return isinstance(getattr(menu, "items", None), dict)
+
+
+def test_what_the_matrix_leaves_out_is_another_fault_once_more() -> None:
+    plan = matrix.watch("7.24", UPDATES[0])
+    steps = range(len(plan.trace))
+    for kind, other, back in (("fail-after", "fail", 0), ("cut", "cut", 1), ("hang", "hang", 1)):
+        same = [step for step in steps if matrix.repeats(plan, step, kind)]
+        assert len(same) > 100
+        for step in same[:: len(same) // 4]:
+            assert left(step, kind) == left(step - back, other), (kind, plan.trace[step])
+    start = next(step for step in steps if plan.trace[step].endswith("/container/start"))
+    assert not matrix.repeats(plan, start, "cut") and left(start, "cut") != left(start - 1, "cut")
+    assert left(start, "fail-after") != left(start, "fail")
 
 
 def test_one_look_that_fails_condemns_no_image(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from tests.routeros import bed as beds
 from tests.routeros.bed import Bed
 from tests.routeros.lang.values import to_str
-from tests.routeros.model import FaultPlan, Image, PowerCut
+from tests.routeros.model import FaultPlan, Image, PowerCut, Router
 from tests.routeros.scenarios import FILLER, STRANGER, TELL, TROUBLES, Scenario, calls
 
 CONTROL = Path(__file__).parent / "control" / "remove-then-pull.rsc"
@@ -22,6 +22,8 @@ NAME = "update-tailscale"
 Some, Answer = TypeVar("Some"), TypeVar("Answer")
 # a day of tries for something that cannot work
 PULLS = 12
+READS = ("get", "find", "print")
+"""Commands after which a router is as it was."""
 
 
 @dataclass(frozen=True)
@@ -93,26 +95,72 @@ def prepare(version: str, scenario: Scenario, control: bool, rendered: bool = Fa
     return bed
 
 
-def trace(version: str, scenario: Scenario, control: bool = False) -> list[str]:
-    """Every command of an undisturbed run, in order."""
+@dataclass
+class Watch(FaultPlan):
+    """A plan without a fault that notes the router's clock and variables before each command."""
+
+    router: Router | None = None
+    times: list[int] = field(default_factory=list)
+    variables: list[dict[str, str]] = field(default_factory=list)
+
+    def before(self, site: str) -> str:
+        assert self.router is not None
+        self.times.append(self.router.clock.now)
+        known = self.router.globals.items()
+        self.variables.append({name: f"{type(value)} {to_str(value)}" for name, value in known})
+        return super().before(site)
+
+    def reads(self, step: int) -> bool:
+        """Whether the router is after a command as it was before."""
+        return step >= 0 and self.trace[step].rpartition("/")[2] in READS
+
+
+def watch(version: str, scenario: Scenario, control: bool = False) -> Watch:
+    """An undisturbed run, with every command of it in order."""
     bed = prepare(version, scenario, control)
-    plan = bed.router.faults = FaultPlan()
+    plan = bed.router.faults = Watch(router=bed.router)
     bed.router.watched = NAME
     bed.router.run_script(NAME)
-    return plan.trace
+    return plan
+
+
+def trace(version: str, scenario: Scenario, control: bool = False) -> list[str]:
+    """Every command of an undisturbed run, in order."""
+    return watch(version, scenario, control).trace
 
 
 def cases(
     version: str, scenario: Scenario, kinds: Iterable[str], visits: str, control: bool = False
 ) -> Iterator[Case]:
-    """Faults at each command site: its first visit, first and last ("ends"), or "every" one."""
-    sites = trace(version, scenario, control)
+    """Faults at each command site: its first visit, first and last ("ends"), or "every" one.
+
+    Of "every" one those are left out that leave the router as another does (``repeats``).
+    """
+    plan = watch(version, scenario, control)
+    sites = plan.trace
     last = {site: step for step, site in enumerate(sites)}
     first = {site: step for step, site in reversed(list(enumerate(sites)))}
     for step, site in enumerate(sites):
         if visits == "every" or step == first[site] or (visits == "ends" and step == last[site]):
             for kind in kinds:
-                yield Case(version, scenario, step, kind, site)
+                if visits != "every" or not repeats(plan, step, kind):
+                    yield Case(version, scenario, step, kind, site)
+
+
+def repeats(plan: Watch, step: int, kind: str) -> bool:
+    """Whether a fault leaves the router as one that is played leaves it.
+
+    A command that only reads may as well fail before as after it. The power may as well go before
+    it as after it, and a command may hang as well after it as before, if no time passed between
+    the two commands, and no global variable changed.
+    """
+    at_once = step > 0 and plan.times[step] == plan.times[step - 1]
+    if kind == "fail-after":
+        return plan.reads(step)
+    if kind == "cut":
+        return plan.reads(step) and at_once
+    same = at_once and plan.variables[step] == plan.variables[step - 1]
+    return kind == "hang" and plan.reads(step - 1) and same
 
 
 def on_all_cores(play_one: Callable[[Some], Answer], todo: list[Some]) -> Iterator[Answer]:
