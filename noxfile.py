@@ -303,6 +303,13 @@ def figures(session: nox.Session) -> None:
 
 
 @nox.session
+def counted(session: nox.Session) -> None:
+    """Instructions and memory on ARM against upstream's recipe (root, QEMU). Words: figures'."""
+    prepare(session)
+    invoke(session, "figures", "--machine", *session.posargs)
+
+
+@nox.session
 def reproducible(session: nox.Session) -> None:
     """Build from a clone at another path with an empty cache and compare every byte.
 

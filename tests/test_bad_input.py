@@ -149,6 +149,8 @@ def test_a_task_that_raises_is_found(room: Path) -> None:
         (["--list", "nope"], "'nope' not found"),
         (["--help", "nope"], "No idea what 'nope' is!"),
         (["figures", "--rounds", "0"], "--rounds '0' is not a whole number in range"),
+        (["figures", "--arch", "arm64"], "--arch goes with --machine"),
+        (["figures", "--machine", "--arch", "amd64"], "no router-like machine for amd64"),
         (["comment", "--pull", "x"], "--pull 'x' is not a whole number in range"),
         (["build", "--arch", "arm64", "--compress", "zstd"], "one of: lzma, upx, none"),
         (["features", "--cost", "--only", "nonsense"], "--only 'nonsense' is not known"),

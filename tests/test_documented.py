@@ -109,6 +109,7 @@ ELSEWHERE = {
     "nox -s costs": "nightly",
     "nox -s starts": "nightly",
     "nox -s figures": "nightly",
+    "nox -s counted": "nightly",
     "nox -s reproducible": "nightly",
     "nox -s lock": "nightly",
     "nox -s reproducible -- --release TAG --from REGISTRY/REPO": "tests/test_published.py",
@@ -131,6 +132,7 @@ ELSEWHERE = {
     "invoke features --cost": "nox -s costs",
     "invoke size --by feature": "nox -s costs",
     "invoke figures": "nox -s figures",
+    "invoke figures --machine": "nox -s counted",
     "invoke handover --pack": "nox -s prove",
     "invoke handover --unpack": "nox -s publish",
 }

@@ -10,11 +10,11 @@ from invoke import Exit, task
 from build.commands.common import ARCH_HELP, COMMON, command, named_release, whole
 from build.config import targets
 from build.core import errors
-from build.gates import figures, runtime
+from build.gates import counted, figures, runtime
 from build.image import record as dist_record
 from build.lab import boot
-from build.trials import runs
-from build.views import look, plots, report
+from build.trials import counts, runs
+from build.views import counting, look, plots, report
 
 
 @task(
@@ -72,10 +72,13 @@ def verify(
 
 @task(
     name="figures",
+    iterable=["arch"],
     help={
-        "rounds": "how often each side is measured, in turn",
-        "megabytes": "MiB to send each way in each round",
-        "layout": "OCI layout to take the image from (default: build it through the cache)",
+        "rounds": "how often each side is measured, in turn (default 5; with --machine 3)",
+        "megabytes": "MiB to send each way in each round (default 512; with --machine 8)",
+        "machine": "count instructions and memory in an ARM machine for each ARM image (QEMU)",
+        "arch": f"with --machine: {ARCH_HELP}",
+        "layout": "OCI layout to take the images from (default: build them through the cache)",
         "record": "record the figures under this release tag in build/data/figures.json",
         "offline": "use only what is in the cache or in $MT_SOURCES",
         **COMMON,
@@ -83,23 +86,46 @@ def verify(
 )
 @command
 def figures_(
-    c, rounds="5", megabytes="512", layout="", record="", offline=False, json=False, debug=False
+    c,
+    arch,
+    rounds="",
+    megabytes="",
+    machine=False,
+    layout="",
+    record="",
+    offline=False,
+    json=False,
+    debug=False,
 ):
     """Measure speed and memory against upstream's recipe and the last release (root; exit 3)."""
+    if arch and not machine:
+        raise errors.UserError("--arch goes with --machine", cure="plain figures are of amd64")
     tag = named_release(record).tag if record else ""
-    times, size = whole("rounds", rounds, 1, 1000), whole("megabytes", megabytes, 1, 1 << 20)
+    times = whole("rounds", rounds or ("3" if machine else "5"), 1, 1000)
+    size = whole("megabytes", megabytes or ("8" if machine else "512"), 1, 1 << 20) << 20
     history = figures.recorded()
-    result = runs.measure(times, size << 20, Path(layout) if layout else None, offline)
-    rows = report.figure_rows(result, history)
-    table = plots.table(report.FIGURE_COLUMNS, rows)
-    parts = [table, plots.ratios(result), plots.figure_trend(history, result)]
-    page = dist_record.keep("figures.html", look.page(f"Figures of {result.release}", parts))
-    if json:
-        report.print_json(result.table())
+    place = Path(layout) if layout else None
+    if machine:
+        chosen = targets.select(arch or list(boot.MODELS))
+        counts_ = counts.measure(chosen, times, size, place, offline)
+        measured, gated, require = counts_.table(), counts_.gated, counted.require
+        columns, rows = counting.COLUMNS, counting.rows(counts_, history)
+        parts = [counting.ratios(counts_), counting.trend(history, counts_)]
+        title, made = counting.title(counts_), counted.path()
     else:
-        report.figure_table(result, history)
-        print(f"{figures.path()}\n{page}")
+        result = runs.measure(times, size, place, offline)
+        measured, gated, require = result.table(), result.gated, figures.require
+        columns, rows = report.FIGURE_COLUMNS, report.figure_rows(result, history)
+        parts = [plots.ratios(result), plots.figure_trend(history, result)]
+        title, made = report.figure_title(result), figures.path()
+    page = look.page(title, [plots.table(columns, rows), *parts])
+    kept = dist_record.keep(made.with_suffix(".html").name, page)
+    if json:
+        report.print_json(measured)
+    else:
+        report.table(title, columns, rows)
+        print(f"{made}\n{kept}")
     # A release that is measured again is not its own predecessor.
-    figures.require(result.gated, {name: row for name, row in history.items() if name != tag})
+    require(gated, {name: row for name, row in history.items() if name != tag})
     if tag:
-        figures.record(tag, result.gated)
+        figures.record(tag, gated)

@@ -223,8 +223,9 @@ def require(gated: dict[str, float], history: Recorded) -> None:
     has nothing to be compared with. Without a recorded release everything passes.
     """
     last = last_release(history)
-    before = history.get(last, {})
     known = {row.name: row for row in LIST}
+    # A name with a platform before it is a counted figure (counted.py).
+    before = {n: value for n, value in history.get(last, {}).items() if "/" not in n}
     wrong = [f"{name}: not measured any more" for name in before if name not in gated]
     for name, now in gated.items():
         if name in before:
@@ -241,8 +242,14 @@ def require(gated: dict[str, float], history: Recorded) -> None:
 
 
 def record(tag: str, gated: dict[str, float], where: Path = FIGURES) -> None:
-    """Add a release's figures to the history file, by a temporary name and a rename."""
+    """Add figures of a release to the history file, by a temporary name and a rename.
+
+    Those of the other kind, timed or counted, stay; so do those of platforms not measured now.
+    """
     rounded = {name: float(f"{value:.4g}") for name, value in gated.items()}
+    kinds = {name.rpartition("/")[0] for name in gated}
+    history, name = recorded(where), parse_release(tag).tag
+    kept = {n: v for n, v in history.get(name, {}).items() if n.rpartition("/")[0] not in kinds}
     fresh = where.with_suffix(".tmp")
-    fresh.write_text(_text(recorded(where) | {parse_release(tag).tag: rounded}))
+    fresh.write_text(_text(history | {name: kept | rounded}))
     fresh.rename(where)

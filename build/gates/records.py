@@ -20,12 +20,14 @@ from build.lab import (
     canaries_lan,
     canaries_machine,
     canaries_manners,
+    canaries_memory,
     canaries_slow,
 )
 from build.lab.canary import CANARIES, Canary
 
 # Imported to register their canaries.
-assert canaries and canaries_lan and canaries_machine and canaries_manners and canaries_slow
+assert canaries and canaries_lan and canaries_machine and canaries_manners and canaries_memory
+assert canaries_slow
 
 RUNTIME = "runtime"
 MACHINE = "machine"

@@ -33,8 +33,8 @@ _PRODUCT = re.compile(
     r"|sbom-[0-9A-Za-z._+-]+\.cdx\.json"
 )
 _REPORT = re.compile(
-    r"(runtime|machine)-[a-z0-9_]+\.json|figures\.(json|html)|report\.md|site/[a-z]+\.html"
-    r"|site-shots/[a-z0-9-]+\.png"
+    r"(runtime|machine)-[a-z0-9_]+\.json|figures(-machine)?\.(json|html)|report\.md"
+    r"|site/[a-z]+\.html|site-shots/[a-z0-9-]+\.png"
 )
 
 _OUTER = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOSPC, errno.EDQUOT}

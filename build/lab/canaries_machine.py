@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from build.lab.anchor import events
 from build.lab.canary import canary
-from build.lab.machine import Machine
-from build.lab.world import QUAD100, SINK, Failed, World, demand, reconnected
+from build.lab.counting import machine_of
+from build.lab.world import QUAD100, SINK, World, demand, reconnected
 
 ABSENT = "protocol not supported"
 """What tailscaled says where there is no nfnetlink (EPROTONOSUPPORT of socket(2))."""
@@ -17,14 +17,8 @@ WITHOUT_TABLES = "invalid argument"
 """And where nfnetlink knows no nf_tables (EINVAL): what users of RouterOS report."""
 
 
-def _machine(world: World) -> Machine:
-    if not isinstance(world.node, Machine):
-        raise Failed("the node runs on this machine's kernel")
-    return world.node
-
-
 def _load(world: World, step: str) -> None:
-    node = _machine(world)
+    node = machine_of(world)
     if "load" not in world.deaf_to:
         node.guest.load(step)
 

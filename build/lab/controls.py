@@ -218,6 +218,20 @@ NEGATIVE_CONTROLS = (
         tunnels=("machine",),
     ),
     NegativeControl(
+        "tight-collector",
+        "settings that make Go collect without end, as an older guide's did",
+        ("small-memory",),
+        options={"env": {"GOMEMLIMIT": "12MiB", "GOGC": "50"}},
+        tunnels=("machine",),
+    ),
+    NegativeControl(
+        "starved",
+        "a container of less memory than the node needs under load",
+        ("small-memory",),
+        world={"small": "24M"},
+        tunnels=("machine",),
+    ),
+    NegativeControl(
         "wrong-variant",
         "the armv7 image on a CPU without floating point",
         ("join",),

@@ -101,6 +101,10 @@ class Machine(Container):
     def _ask(self, script: str) -> str:
         return self.guest.call(["sh", "-c", script]).output
 
+    def group(self, name: str) -> str:
+        """Return a file of the container's control group, such as memory.max."""
+        return self.guest.must(f"cat {CGROUP}/{name}\n")
+
     def process_status(self) -> str:
         """Return /proc/PID/status of the daemon, "" if it is not there."""
         return self._ask(f"cat /proc/{self.pid}/status 2>/dev/null")

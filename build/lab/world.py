@@ -74,6 +74,9 @@ class World:
     without: tuple[str, ...] = ("without",)
     """How our wrapper is called that takes netfilter away."""
 
+    small: str = "64M"
+    """What the container may use where a canary wants that to be little."""
+
     def wait(self, test: Callable[[], Any], seconds: float, what: str) -> Any:
         """As `await_`, by the clock of the node's machine and with the patience that it needs."""
         return await_(test, seconds * self.node.patience, what, self.node.clock)

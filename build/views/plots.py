@@ -14,25 +14,27 @@ from build.gates import figures, size
 from build.gates.weigh import Weight
 
 
-def _pygal() -> Any:
+def pygal() -> Any:
     """Return pygal, whose import costs 100 ms that a command without pictures need not pay.
 
     It leaves a finder for its plugins in Python's import system, which has not the form that newer
     Pythons want and makes each later import warn; no plugin is used here.
     """
-    import pygal
+    import pygal as library
 
     sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "PluginImportFixer"]
-    return pygal
+    return library
 
 
-def _svg(chart: Any) -> str:
+def svg(chart: Any) -> str:
+    """Return a chart as a part of a page."""
     # Without its script the picture needs nothing from elsewhere, and no page lets one run.
     drawn = re.sub(r"<script.*?</script>", "", chart.render(is_unicode=True), flags=re.DOTALL)
     return f"<figure>{drawn}</figure>"
 
 
-def _config(title: str, height: int) -> dict[str, object]:
+def config(title: str, height: int) -> dict[str, object]:
+    """Return what all charts are drawn with."""
     from pygal.style import CleanStyle
 
     return {
@@ -55,56 +57,56 @@ def treemap(title: str, weights: Sequence[Weight]) -> str:
         groups["tables" if weight.name.startswith("(") else group].append(
             {"value": weight.compressed, "label": f"{weight.name} {weight.compressed:,} B"}
         )
-    chart = _pygal().Treemap(**_config(title, 700))
+    chart = pygal().Treemap(**config(title, 700))
     for group, cells in sorted(groups.items(), key=lambda item: -sum(c["value"] for c in item[1])):  # type: ignore[misc]
         chart.add(group, cells)
-    return _svg(chart)
+    return svg(chart)
 
 
 def trend(history: size.Recorded, component: str) -> str:
     """Return an SVG line chart of a component's size over the recorded releases, in bytes."""
     tags = sorted(history, key=parse_release)
-    chart = _pygal().Line(**_config(f"{component} over the releases", 400))
+    chart = pygal().Line(**config(f"{component} over the releases", 400))
     chart.x_labels = tags
     for target in sorted({name for tag in tags for name in history[tag]}):
         chart.add(target, [history[tag].get(target, {}).get(component) for tag in tags])
-    return _svg(chart)
+    return svg(chart)
 
 
 def bars(title: str, rows: Mapping[str, int]) -> str:
     """Return an SVG bar chart of {name: bytes}, largest first."""
-    chart = _pygal().HorizontalBar(**_config(title, 200 + 22 * len(rows)), show_legend=False)
+    chart = pygal().HorizontalBar(**config(title, 200 + 22 * len(rows)), show_legend=False)
     ordered = sorted(rows.items(), key=lambda row: row[1])
     chart.x_labels = [name for name, _ in ordered]
     chart.add("bytes", [value for _, value in ordered])
-    return _svg(chart)
+    return svg(chart)
 
 
 def ratios(result: figures.Result) -> str:
     """Return an SVG of ours/upstream's per figure and round: a dot each, 1 is the same."""
     rows = [row for row in figures.LIST if row.name in result.ratios]
-    config = _config("Ours divided by upstream's, each round", 560)
-    chart = _pygal().Line(**config, stroke=False, x_label_rotation=30, dots_size=4)
+    look = config("Ours divided by upstream's, each round", 560)
+    chart = pygal().Line(**look, stroke=False, x_label_rotation=30, dots_size=4)
     chart.x_labels = [f"{row.title} ({row.unit})" if row.unit else row.title for row in rows]
     for number in range(result.rounds):
         pairs = [result.pairs(row.name) for row in rows]
         values = [found[number] if number < len(found) else None for found in pairs]
         chart.add(f"round {number + 1}", values)
     chart.add("median", [result.ratios[row.name] for row in rows], dots_size=7)
-    return _svg(chart)
+    return svg(chart)
 
 
 def figure_trend(history: figures.Recorded, result: figures.Result) -> str:
     """Return an SVG of the gated figures over the recorded releases and now, the first being 1."""
     tags = sorted(history, key=parse_release)
-    chart = _pygal().Line(**_config("Gated figures over the releases, the first is 1", 450))
+    chart = pygal().Line(**config("Gated figures over the releases, the first is 1", 450))
     chart.x_labels = [*tags, "now"]
     for row in figures.LIST:
         values = [(history[tag]).get(row.name) for tag in tags] + [result.gated.get(row.name)]
         first = next((value for value in values if value), None)
         if row.gate and first:
             chart.add(row.title, [value and value / first for value in values])
-    return _svg(chart)
+    return svg(chart)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = True) -> str:

@@ -268,13 +268,18 @@ def figure_rows(result: figures.Result, history: figures.Recorded) -> list[Seque
     return rows
 
 
-FIGURE_COLUMNS = ("figure", "unit", ">ours", ">upstream's", ">ratio", ">spread", "since")
+FIGURE_COLUMNS: tuple[str, ...] = (
+    "figure",
+    "unit",
+    ">ours",
+    ">upstream's",
+    ">ratio",
+    ">spread",
+    "since",
+)
 
 
-def figure_table(result: figures.Result, history: figures.Recorded) -> None:
-    """Print a measurement: both sides (medians, throughput at best), ratios, the change."""
-    last = figures.last_release(history) or "last release"
-    columns = (*FIGURE_COLUMNS[:-1], f"since {last}")
+def figure_title(result: figures.Result) -> str:
+    """Return what a measurement is called."""
     title = f"{result.release} {result.image[:19]} against upstream's recipe, {result.rounds} "
-    title += f"rounds of {result.bytes >> 20} MiB each way, {result.seconds:.0f} s"
-    table(title, columns, figure_rows(result, history))
+    return title + f"rounds of {result.bytes >> 20} MiB each way, {result.seconds:.0f} s"

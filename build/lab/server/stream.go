@@ -16,6 +16,7 @@ import (
 func init() {
 	modes["sink"] = sink
 	modes["pour"] = pour
+	modes["flood"] = flood
 	modes["watch"] = watch
 }
 
@@ -53,6 +54,31 @@ func pour(args []string) {
 	conn.CloseWrite()
 	io.Copy(io.Discard, conn)
 	tell(map[string]any{"bytes": *total, "seconds": time.Since(began).Seconds()})
+}
+
+// flood sends datagrams to a place that need not want them, so many bytes a second for so long, and
+// tells how many left. A full queue or a refusal is no reason to stop.
+func flood(args []string) {
+	flags := flag.NewFlagSet("flood", flag.ExitOnError)
+	rate := flags.Float64("rate", 1e7, "bytes per second")
+	seconds := flags.Float64("seconds", 5, "how long")
+	size := flags.Int("size", 1200, "bytes of a datagram")
+	flags.Parse(args)
+	conn := must(net.Dial("udp", flags.Arg(0)))
+	datagram := make([]byte, *size)
+	var sent, offered int64
+	began := time.Now()
+	for past := 0.0; past < *seconds; past = time.Since(began).Seconds() {
+		if float64(offered) > *rate*past {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		offered += int64(*size)
+		if _, err := conn.Write(datagram); err == nil {
+			sent += int64(*size)
+		}
+	}
+	tell(map[string]any{"bytes": sent})
 }
 
 // watch tells every file below a folder that is written, made, moved or removed (inotify), so that

@@ -1,0 +1,82 @@
+"""The counted figures: both recipes in router-like machines of all ARM platforms."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from build.config import tools
+from build.config.targets import Target, target
+from build.core import cache, digest, log
+from build.core.errors import UserError
+from build.core.workers import side_by_side
+from build.gates import counted, runtime
+from build.gates.counted import Counted
+from build.gates.figures import OURS, UPSTREAM
+from build.golang import tailscale
+from build.image import bundle
+from build.image.bundle import Bundle
+from build.lab import measuring_machine
+from build.lab.guest import Boot
+from build.lab.measuring import Side
+from build.pipeline import order, variants
+from build.trials import runs
+
+AT_ONCE = 2
+"""Machines side by side. What they count does not depend on it, only how long it takes."""
+
+
+def measure(
+    chosen: Sequence[Target],
+    rounds: int,
+    size: int,
+    layout: Path | None = None,
+    offline: bool = False,
+) -> counted.Result:
+    """Count these platforms' images against the same with upstream's binary; keep it in dist/.
+
+    `size` is in bytes, each way, each of the `rounds`. Raises UserError if one of them is not
+    positive or the machine lacks something, BuildFailed if a measurement would say nothing.
+    """
+    if rounds < 1 or size < 1 << 20:
+        raise UserError("a measurement takes at least one round of one MiB")
+    tools.require()
+    runtime.require_machine(chosen, machine=True)
+    wanted = {one.name: one for one in [*chosen, target(runs.PEERS)]}
+    found = {}
+    if layout:
+        there = [one for one in wanted.values() if one in chosen or bundle.holds(layout, one)]
+        found = {one.name: bundle.read(layout, one) for one in there}
+    if built := [one for name, one in wanted.items() if name not in found]:
+        found |= runs.images(built, offline)
+    mt_lab = runs.program(offline)
+    at, began = time.time(), time.monotonic()
+
+    def count(one: Target, boot: Boot, side: Side) -> Counted:
+        image = found[one.name].digest
+        logs = runtime.logs_of(f"figures-{one.name}-{side.name}")
+        given = mt_lab, logs, side, found[runs.PEERS], boot, rounds, size
+        with log.step(one.name, f"figures of {side.name}"):
+            samples = measuring_machine.measure(*given)
+        return Counted(one.name, side.name, image, side.binary, tuple(samples))
+
+    jobs = []
+    for one in chosen:
+        boot = runs.boot_of(one, offline)
+        jobs += [partial(count, one, boot, side) for side in _sides(one, found[one.name])]
+    with cache.locked("figures", "a measurement"):
+        sides = side_by_side(jobs, AT_ONCE)
+    seconds = round(time.monotonic() - began, 1)
+    result = counted.Result(order.release_of().tag, size, at, seconds, tuple(sides))
+    counted.write(result)
+    return result
+
+
+def _sides(one: Target, image: Bundle) -> tuple[Side, Side]:
+    """Return the image, and the same with what upstream's recipe makes of the same sources."""
+    _, packed = variants.build(one, tailscale.FITTED)
+    theirs = image.changed({runs.BINARY: cache.checked(packed).read_bytes()})
+    ours = digest.of_bytes(image.file(runs.BINARY))
+    return Side(OURS, image, ours), Side(UPSTREAM, theirs, packed.sha256)
