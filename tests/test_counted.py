@@ -13,6 +13,7 @@ from build.gates.counted import Counted, Result
 from build.gates.figures import OURS, UPSTREAM
 from build.lab import counting
 from build.views import counting as view
+from build.views import pages
 
 TAG = "v1.104.5-mt.1"
 GATED = [row.name for row in counted.LIST if row.gate]
@@ -101,3 +102,30 @@ def test_the_table_and_the_plots_have_all_figures() -> None:
     assert [r[-1] for r in rows if r[-1].endswith("FAILS")] == ["100.0% worse FAILS"]
     assert "arm64" in view.ratios(found) and "arm64/idle_cgroup_MB" in view.trend(history, found)
     assert json.loads(json.dumps(found.table()))["medians"]["arm64"]["ours"]["idle_rss_MB"] == 1.0
+
+
+def test_what_was_written_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MT_DIST", str(tmp_path))
+    assert counted.read() is None
+    found = result(rx_instructions_per_GB=1.2)
+    place = counted.write(found)
+    assert counted.read() == found
+    table = json.loads(place.read_text())
+    damaged = (
+        "{}",
+        "[",
+        json.dumps(table | {"sides": table["sides"][:1]}),
+        json.dumps(table | {"gated": {}}),
+    )
+    for text in damaged:
+        place.write_text(text)
+        with pytest.raises(errors.UserError, match="cannot read the figures"):
+            counted.read()
+
+
+def test_the_page_of_figures_has_the_machines_too() -> None:
+    found = result()
+    parts = "".join(pages.machines(found, {}, {"sha256:1"}))
+    assert "router-like machines against" in parts and "other images" not in parts
+    assert "other images" in "".join(pages.machines(found, {}, set()))
+    assert "invoke figures --machine" in "".join(pages.machines(None, {}, set()))

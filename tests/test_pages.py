@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from fakes import images
+from test_counted import result as counted_result
 from test_figures import result
 
 from build.config import targets
 from build.core.errors import UserError
 from build.core.version import first_of
-from build.gates import figures, ratio, records, size
+from build.gates import counted, figures, ratio, records, size
 from build.image import dist, products
 from build.image import record as dist_record
 from build.views import look, pages
@@ -68,6 +69,10 @@ def site_pages(
         )
         ours = result([1.0, 2.0], [2.0, 4.0])
         figures.write(dataclasses.replace(ours, image=found[0].descriptor["digest"]))
+        digests = {image.target.name: image.descriptor["digest"] for image in found}
+        machines = counted_result()
+        sides = (dataclasses.replace(one, image=digests[one.platform]) for one in machines.sides)
+        counted.write(dataclasses.replace(machines, sides=tuple(sides)))
     return pages.pages(found)
 
 
@@ -79,7 +84,7 @@ def test_where_there_is_no_record_the_page_says_so(
     cures = {
         "trend": ["invoke size --record TAG"],
         "gate": ["invoke verify --arch armv5", "invoke verify --machine --arch armv7"],
-        "figures": ["invoke figures"],
+        "figures": ["invoke figures", "invoke figures --machine"],
         "licences": ["invoke build-all"],
     }
     for name, commands in cures.items():
@@ -105,6 +110,7 @@ def test_what_the_records_say_is_on_the_pages(
     assert "40,960" in made["gate"] and "In a router-like machine" in made["gate"]
     assert "<td>NO</td>" in made["gate"] and "<td>yes</td>" in made["gate"]
     assert "0.500" in made["figures"] and "another image" not in made["figures"]
+    assert "node receives" in made["figures"] and "other images" not in made["figures"]
     assert "<td>GPL-2.0-only</td><td>1</td>" in made["licences"]
     assert [name for name, text in made.items() if str(places) in text] == []
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import GateFailed
+from build.core.errors import GateFailed, UserError
 from build.core.paths import dist_dir
 from build.gates import figures
 from build.gates.figures import OURS, SIDES, Figure, Recorded
@@ -136,6 +136,26 @@ def write(result: Result) -> Path:
     """Keep a measurement in dist/ and return its path."""
     text = json.dumps(result.table(), indent=1, sort_keys=True) + "\n"
     return dist_record.keep(path().name, text)
+
+
+def read() -> Result | None:
+    """Return the last measurement, None if there is none. Raises UserError for a bad file."""
+    try:
+        table = json.loads(path().read_text())
+        sides = tuple(Counted(**row | {"rounds": tuple(row["rounds"])}) for row in table["sides"])
+        names = [name for name in Result.__annotations__ if name != "sides"]
+        found = Result(**{name: table[name] for name in names}, sides=sides)
+        if json.loads(json.dumps(found.table())) != table:
+            raise ValueError("what it says does not follow from its rounds")
+        return found
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"cannot read the figures in {path()}",
+            why=repr(error),
+            cure="invoke figures --machine",
+        ) from error
 
 
 def require(gated: dict[str, float], history: Recorded) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from build.core.errors import GateFailed, UserError
 from build.core.paths import dist_dir
 from build.core.version import parse_release
-from build.gates import figures, ratio, records, size
+from build.gates import counted, figures, ratio, records, size
 from build.image import products
 from build.sbom import document
-from build.views import look, plots, report
+from build.views import counting, look, plots, report
 
 MISSING = '<p class="missing">{}</p>'
 PARTS = (size.ROOTFS, ratio.BINARY)
@@ -128,6 +128,25 @@ def measured(
     ]
 
 
+def machines(
+    result: counted.Result | None, history: figures.Recorded, images: set[str]
+) -> list[str]:
+    """Return the parts of the page of figures that were counted in router-like machines."""
+    head = _head("In router-like machines")
+    if result is None:
+        cure = "invoke figures --machine"
+        return [head, _missing("Instructions and memory were not counted on ARM here.", cure)]
+    ours = {one.image for one in result.sides}
+    other = "" if ours <= images else " Those are other images than this site's."
+    return [
+        head,
+        _text(f"{counting.title(result)}.{other}"),
+        plots.table(counting.COLUMNS, counting.rows(result, history)),
+        counting.ratios(result),
+        counting.trend(history, result),
+    ]
+
+
 def licences(images: Sequence[products.Image]) -> list[str]:
     """Return the parts of the page about what is in the images, and under which licences."""
     found: list[str] = []
@@ -181,7 +200,10 @@ def pages(images: Sequence[products.Image]) -> dict[str, str]:
         "sizes": sizes(measures, ratio.of(measures)),
         "trend": trend(size.recorded()),
         "gate": gate(images),
-        "figures": measured(result, history, digests),
+        "figures": [
+            *measured(result, history, digests),
+            *machines(counted.read(), history, digests),
+        ],
         "licences": licences(images),
     }
     tag = images[0].release.tag
