@@ -7,18 +7,9 @@ from collections.abc import Sequence
 from build.core.version import parse_release
 from build.gates import counted, figures
 from build.gates.figures import OURS, SIDES, Recorded
-from build.views import plots
+from build.views import plots, report
 
-COLUMNS: tuple[str, ...] = (
-    "platform",
-    "figure",
-    "unit",
-    ">ours",
-    ">upstream's",
-    ">ratio",
-    ">spread",
-    "since",
-)
+COLUMNS: tuple[str, ...] = ("platform", *report.FIGURE_COLUMNS)
 
 
 def title(result: counted.Result) -> str:
