@@ -31,8 +31,9 @@ def _missing(what: str, cure: str) -> str:
     return MISSING.format(f"{html.escape(what)} <code>{html.escape(cure)}</code> makes it.")
 
 
-def _head(words: str) -> str:
-    return f"<h2>{html.escape(words)}</h2>"
+def _head(words: str, anchor: str = "") -> str:
+    named = f' id="{html.escape(anchor)}"' if anchor else ""
+    return f"<h2{named}>{html.escape(words)}</h2>"
 
 
 def sizes(measures: Sequence[size.Measure], weights: Sequence[ratio.Share]) -> list[str]:
@@ -71,39 +72,51 @@ def trend(history: size.Recorded) -> list[str]:
 
 
 def gate(images: Sequence[products.Image]) -> list[str]:
-    """Return the parts of the page about the runtime gate: of each platform what was seen."""
+    """Return the parts of the page about the runtime gate: a line and what was seen, of each."""
     found: list[str] = []
+    lines: list[str] = []
     for image in images:
         name, digest = image.target.name, image.descriptor["digest"]
-        found += [_head(image.target.platform), _text(f"Image {digest}")]
+        found += [_head(image.target.platform, name), _text(f"Image {digest}")]
         runs = {record.kind: record for record in records.read_all(name, digest)}
         try:
             records.require(name, digest)
             found.append(_text("Passed: this image may be published."))
+            verdict = "passed"
         except GateFailed as error:
             # The page is for others, to whom the folders of this machine say nothing.
             why = str(error.why).replace(f"{dist_dir()}/", "")
             found.append(MISSING.format(html.escape(f"Not passed: {why}.")))
+            verdict = "not passed"
         for kind in records.kinds_for(name):
             if kind in runs:
                 found += _run(runs[kind])
+                verdict += f", {_place(runs[kind]).lower()} {_count(runs[kind])}"
                 continue
             how = " --machine" if kind == records.MACHINE else ""
             what = f"There is no {kind} record of this image."
             found.append(_missing(what, f"invoke verify{how} --arch {name}"))
-    return found
+        link = f'<a href="#{html.escape(name)}">{html.escape(image.target.platform)}</a>'
+        lines.append(f"<li>{link}: {html.escape(verdict)}</li>")
+    return [f"<ul>{''.join(lines)}</ul>", *found]
+
+
+def _place(record: records.Record) -> str:
+    return {records.MACHINE: "In a router-like machine"}.get(record.kind, "In namespaces")
+
+
+def _count(record: records.Record) -> str:
+    return f"{sum(one.ok for one in record.canaries)} of {len(record.canaries)}"
 
 
 def _run(record: records.Record) -> list[str]:
-    passed = sum(verdict.ok for verdict in record.canaries)
-    said = f"{passed} of {len(record.canaries)} canaries passed, {record.seconds:.0f} s"
+    said = f"{_count(record)} canaries passed, {record.seconds:.0f} s"
     rows = [
         ("yes" if v.ok else "NO", v.name, f"{v.seconds:.1f}", v.detail) for v in record.canaries
     ]
     values = [(name, f"{value:,g}") for name, value in record.figures.items()]
-    title = {records.MACHINE: "In a router-like machine"}.get(record.kind, "In namespaces")
     return [
-        f"<h3>{html.escape(title)}, {html.escape(record.tunnel)} tunnel</h3>",
+        f"<h3>{html.escape(_place(record))}, {html.escape(record.tunnel)} tunnel</h3>",
         _text(said),
         plots.table(("passed", "canary", "seconds", "seen"), rows, numbers=False),
         plots.table(("figure", "value"), values) if values else "",
