@@ -282,6 +282,7 @@ def spoilt(
         proxy.closing.set()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("fault", FAULTS)
 def test_killed_at_each_request(server: Server, one_platform: dict[str, Made], fault: str) -> None:
     ended, rounds = 0, 0
