@@ -1,7 +1,8 @@
 """The counted figures: what the daemon costs in a router-like machine, ours against upstream's.
 
-The machine's clock counts instructions, so no other work of this machine is in a figure. What is
-held against the last recorded release is therefore ours as it is, and a few per cent are seen.
+The machine's clock counts instructions, so no other work of this machine is counted. What is held
+against the last recorded release is therefore ours as it is. Traffic depends on it all the same: how
+packets arrive decides how many of them are read at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Measuring one build in a router-like machine: instructions, memory, the least it lives in.
 
-Each side has a machine of its own, booted alike. What is counted there does not depend on what else
-this machine does, so the two need not take turns.
+Each side has a machine of its own, booted alike. No other work of this machine is counted there, so
+the two need not take turns.
 """
 
 from __future__ import annotations

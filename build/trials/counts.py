@@ -25,7 +25,7 @@ from build.pipeline import order, variants
 from build.trials import runs
 
 AT_ONCE = 2
-"""Machines side by side. What they count does not depend on it, only how long it takes."""
+"""Machines side by side: a side of each platform is counted beside the other."""
 
 
 def measure(

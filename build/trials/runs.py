@@ -70,7 +70,7 @@ def run(
     """Run the gate for these platforms and return their records.
 
     `layout` is an OCI layout to take the images from instead of building them. With `machine` each
-    runs in a router-like machine, side by side. The record of a run of all canaries is kept in
+    runs in a router-like machine. Emulated ones run side by side. The record of a run of all canaries is kept in
     dist/.
     """
     tools.require()
