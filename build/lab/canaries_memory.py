@@ -12,8 +12,6 @@ LOAD = 4_000_000
 """Bytes that the node receives under load."""
 SELDOM = 1.5e6
 """A collection for so many bytes is seldom enough; docs/DESIGN.md, memory."""
-FLOOD = 8.0, 12e6
-"""Seconds and bytes per second: several times what the machine can take."""
 
 
 @canary(
@@ -38,7 +36,7 @@ def small_memory(world: World) -> str:
         reconnected(world, "a restart")
         killed, pid = counting.killed(node), node.pid
         counting.sink(node)
-        counting.flood(world, *FLOOD)
+        counting.flood(world, *counting.FLOOD)
         flooded = counting.memory(node)
         first = len(counting.collections(node.log()))
         demand(first, "Go tells nothing of its collections")

@@ -22,6 +22,8 @@ INSTRUCTIONS_PER_SECOND = 250_000_000
 """Of the machine's clock: -icount shift=2 is 2^2 ns each (qemu(1))."""
 STREAMS = 4
 """TCP streams at once, as four users of a router."""
+FLOOD = 8.0, 12e6
+"""Seconds and bytes per second: several times what the machine can take."""
 TRACE = {"GODEBUG": "gctrace=1"}
 """What makes Go print a line for each collection (package runtime)."""
 LATE = 180

@@ -38,6 +38,8 @@ BURSTS = 8
 """Parts of a round's traffic, the two ways in turn. Throughput is that of the best part: whatever
 else the machine does only takes from it. CPU is of all parts, as the clock's ticks are coarse."""
 GB = 1e9
+BINARY = "usr/local/bin/tailscale.combined"
+"""Where the measured program lies in an image."""
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,14 @@ from build.lab.anchor import wait_for
 from build.lab.counting import collections, machine_of
 from build.lab.guest import Boot
 from build.lab.machine import Machine
-from build.lab.measuring import Side
+from build.lab.measuring import BINARY, Side
 from build.lab.world import SINK, World, demand, join, laboratory, reconnected
 
 IDLE_SECONDS = 135
 """Of the machine's clock until a node is idle: Go collects every two minutes on its own, and what
 netcheck and the first netmap took is given back by then."""
 MEGABYTE = 1e6
-BINARY = "usr/local/bin/tailscale.combined"
 STATUS_TIMES = 3
-FLOOD = 8.0, 12e6
-"""Seconds and bytes per second: several times what the machine can take."""
 LEAST = (64, 40, 32, 28, 24, 20)
 """What is tried as memory.max, in MiB, from above until the daemon does not survive."""
 
@@ -156,7 +153,7 @@ def _load(world: World, size: int) -> dict[str, float]:
 
 
 def _flood(world: World) -> dict[str, float]:
-    return _watched(world, "flood", lambda look: counting.flood(world, *FLOOD, look))
+    return _watched(world, "flood", lambda look: counting.flood(world, *counting.FLOOD, look))
 
 
 def _least(world: World, size: int) -> dict[str, float]:

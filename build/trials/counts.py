@@ -8,20 +8,16 @@ from functools import partial
 from pathlib import Path
 
 from build.config import tools
-from build.config.targets import Target, target
-from build.core import cache, digest, log
+from build.config.targets import Target
+from build.core import cache, log
 from build.core.errors import UserError
 from build.core.workers import side_by_side
 from build.gates import counted, runtime
 from build.gates.counted import Counted
-from build.gates.figures import OURS, UPSTREAM
-from build.golang import tailscale
-from build.image import bundle
-from build.image.bundle import Bundle
 from build.lab import measuring_machine
 from build.lab.guest import Boot
 from build.lab.measuring import Side
-from build.pipeline import order, variants
+from build.pipeline import order
 from build.trials import runs
 
 AT_ONCE = 2
@@ -44,13 +40,7 @@ def measure(
         raise UserError("a measurement takes at least one round of one MiB")
     tools.require()
     runtime.require_machine(chosen, machine=True)
-    wanted = {one.name: one for one in [*chosen, target(runs.PEERS)]}
-    found = {}
-    if layout:
-        there = [one for one in wanted.values() if one in chosen or bundle.holds(layout, one)]
-        found = {one.name: bundle.read(layout, one) for one in there}
-    if built := [one for name, one in wanted.items() if name not in found]:
-        found |= runs.images(built, offline)
+    found = runs.bundles(chosen, layout, offline)
     mt_lab = runs.program(offline)
     at, began = time.time(), time.monotonic()
 
@@ -65,18 +55,10 @@ def measure(
     jobs = []
     for one in chosen:
         boot = runs.boot_of(one, offline)
-        jobs += [partial(count, one, boot, side) for side in _sides(one, found[one.name])]
+        jobs += [partial(count, one, boot, side) for side in runs.sides(one, found[one.name])]
     with cache.locked("figures", "a measurement"):
         sides = side_by_side(jobs, AT_ONCE)
     seconds = round(time.monotonic() - began, 1)
     result = counted.Result(order.release_of().tag, size, at, seconds, tuple(sides))
     counted.write(result)
     return result
-
-
-def _sides(one: Target, image: Bundle) -> tuple[Side, Side]:
-    """Return the image, and the same with what upstream's recipe makes of the same sources."""
-    _, packed = variants.build(one, tailscale.FITTED)
-    theirs = image.changed({runs.BINARY: cache.checked(packed).read_bytes()})
-    ours = digest.of_bytes(image.file(runs.BINARY))
-    return Side(OURS, image, ours), Side(UPSTREAM, theirs, packed.sha256)

@@ -27,7 +27,7 @@ from build.lab.guest import Boot
 from build.lab.world import laboratory, populate
 from build.pipeline import order, variants
 
-BINARY = "usr/local/bin/tailscale.combined"
+BINARY = measuring.BINARY
 AT_ONCE = 3
 """Emulated platforms that run side by side: one alone waits a good part of the time."""
 PEERS = "amd64"
@@ -59,6 +59,33 @@ def images(chosen: Sequence[Target], offline: bool = False) -> dict[str, Bundle]
     return {one.name: bundle.read(dist_dir() / f"oci-{one.name}", one) for one in chosen}
 
 
+def bundles(chosen: Sequence[Target], layout: Path | None, offline: bool) -> dict[str, Bundle]:
+    """Return the images of these platforms and the peers', of a layout or built through the cache.
+
+    Raises what reading and building raise.
+    """
+    found = {}
+    if layout:
+        # The peers' image too where it is there: what is verified must not make dist/ another one.
+        from_it = [*chosen, *([target(PEERS)] if bundle.holds(layout, target(PEERS)) else [])]
+        found = {one.name: bundle.read(layout, one) for one in from_it}
+    wanted = {one.name: one for one in [*chosen, target(PEERS)]}
+    if built := [one for name, one in wanted.items() if name not in found]:
+        found |= images(built, offline)
+    return found
+
+
+def sides(one: Target, image: Bundle) -> tuple[measuring.Side, measuring.Side]:
+    """Return the image, and the same with what upstream's recipe makes of the same sources."""
+    _, packed = variants.build(one, tailscale.FITTED)
+    theirs = image.changed({BINARY: cache.checked(packed).read_bytes()})
+    ours = digest.of_bytes(image.file(BINARY))
+    return (
+        measuring.Side(figures.OURS, image, ours),
+        measuring.Side(figures.UPSTREAM, theirs, packed.sha256),
+    )
+
+
 def run(
     chosen: Sequence[Target],
     names: Sequence[str] = (),
@@ -70,19 +97,12 @@ def run(
     """Run the gate for these platforms and return their records.
 
     `layout` is an OCI layout to take the images from instead of building them. With `machine` each
-    runs in a router-like machine. Emulated ones run side by side. The record of a run of all canaries is kept in
-    dist/.
+    runs in a router-like machine. Emulated ones run side by side. The record of a run of all
+    canaries is kept in dist/.
     """
     tools.require()
     runtime.require_machine(chosen, machine=machine)
-    wanted = {one.name: one for one in [*chosen, target(PEERS)]}
-    found = {}
-    if layout:
-        # The peers' image too where it is there: what is verified must not make dist/ another one.
-        from_it = [*chosen, *([target(PEERS)] if bundle.holds(layout, target(PEERS)) else [])]
-        found = {one.name: bundle.read(layout, one) for one in from_it}
-    if built := [one for name, one in wanted.items() if name not in found]:
-        found |= images(built, offline)
+    found = bundles(chosen, layout, offline)
     mt_lab = program(offline)
     boots = {one.name: boot_of(one, offline) for one in chosen} if machine else {}
 
@@ -95,11 +115,10 @@ def run(
 
     # One that runs on this machine's own kernel is measured: seconds and memory go into its record.
     alone = [] if machine else [one for one in chosen if runtime.tunnel_for(one) == "kernel"]
-    records_of = {one.name: verified(one) for one in alone}
-    beside = [one for one in chosen if one.name not in records_of]
-    made = side_by_side([partial(verified, one) for one in beside], AT_ONCE)
-    records_of |= {record.target: record for record in made}
-    return [records_of[one.name] for one in chosen]
+    made = [verified(one) for one in alone]
+    made += side_by_side([partial(verified, one) for one in chosen if one not in alone], AT_ONCE)
+    names = [one.name for one in chosen]
+    return sorted(made, key=lambda record: names.index(record.target))
 
 
 def check(found: Sequence[Record], *, whole: bool) -> None:
@@ -225,20 +244,15 @@ def measure(
     runtime.require_machine([one])
     image = bundle.read(layout, one) if layout else images([one], offline)[one.name]
     mt_lab = program(offline)
-    _, packed = variants.build(one, tailscale.FITTED)
-    theirs = cache.checked(packed).read_bytes()
-    sides = (
-        measuring.Side(figures.OURS, image, digest.of_bytes(image.file(BINARY))),
-        measuring.Side(figures.UPSTREAM, image.changed({BINARY: theirs}), packed.sha256),
-    )
+    both = sides(one, image)
     at, began = time.time(), time.monotonic()
     # Two measurements at once on a machine measure each other.
     with cache.locked("figures", "a measurement"), log.step(one.name, "figures"):
-        samples = measuring.measure(mt_lab, runtime.logs_of("figures"), sides, image, rounds, size)
+        samples = measuring.measure(mt_lab, runtime.logs_of("figures"), both, image, rounds, size)
     result = figures.Result(
         release=order.release_of().tag,
         image=image.digest,
-        binaries={side.name: side.binary for side in sides},
+        binaries={side.name: side.binary for side in both},
         bytes=size,
         at=at,
         seconds=round(time.monotonic() - began, 1),
