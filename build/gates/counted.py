@@ -1,8 +1,8 @@
 """The counted figures: what the daemon costs in a router-like machine, ours against upstream's.
 
 The machine's clock counts instructions, so no other work of this machine is counted. What is held
-against the last recorded release is therefore ours as it is. Traffic depends on it all the same: how
-packets arrive decides how many of them are read at once.
+against the last recorded release is therefore ours as it is. Traffic depends on it all the same:
+how packets arrive decides how many of them are read at once.
 """
 
 from __future__ import annotations
@@ -167,13 +167,14 @@ def require(gated: dict[str, float], history: Recorded) -> None:
     """
     last = figures.last_release(history)
     measured = {name.partition("/")[0] for name in gated}
+    known = {f"{platform}/{row.name}": row for platform in measured for row in LIST}
     wrong = []
     for name, before in history.get(last, {}).items():
         if name.partition("/")[0] not in measured:
             continue
         if name not in gated:
             wrong.append(f"{name}: not measured any more")
-        elif (worse := gated[name] / before - 1) > TOLERANCE:
+        elif (worse := figures.change(known[name], gated[name], before)) > TOLERANCE:
             wrong.append(f"{name}: {before:.4g} -> {gated[name]:.4g}, {worse:.1%} worse")
     if wrong:
         raise GateFailed(

@@ -42,6 +42,11 @@ class Figure:
     gate: str = ""
     more: bool = False
 
+    @property
+    def label(self) -> str:
+        """Return the title with the unit, if it has one."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
 
 LIST = (
     Figure("rx_Mbit_per_s", "throughput at best, node receives", "Mbit/s", "ratio", more=True),

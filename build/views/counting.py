@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from build.core.version import parse_release
 from build.gates import counted, figures
 from build.gates.figures import OURS, SIDES, Recorded
 from build.views import plots, report
@@ -29,9 +28,8 @@ def rows(result: counted.Result, history: Recorded) -> list[Sequence[str]]:
         for row in counted.LIST:
             since, name = "", f"{platform}/{row.name}"
             if name in result.gated and name in before:
-                worse = result.gated[name] / before[name] - 1
-                since = f"{abs(worse):.1%} {'worse' if worse > 0 else 'better'}"
-                since += " FAILS" if worse > counted.TOLERANCE else ""
+                worse = figures.change(row, result.gated[name], before[name])
+                since = report.changed(worse, counted.TOLERANCE)
             values = [
                 f"{medians[side][row.name]:.4g}" if row.name in medians[side] else ""
                 for side in SIDES
@@ -46,9 +44,7 @@ def ratios(result: counted.Result) -> str:
     """Return an SVG of ours/upstream's per figure, a dot for each platform; 1 is the same."""
     config = plots.config("Ours divided by upstream's", 560)
     chart = plots.pygal().Line(**config, stroke=False, x_label_rotation=30, dots_size=5)
-    chart.x_labels = [
-        f"{row.title} ({row.unit})" if row.unit else row.title for row in counted.LIST
-    ]
+    chart.x_labels = [row.label for row in counted.LIST]
     for platform in result.platforms:
         found = result.ratios(platform)
         chart.add(platform, [found.get(row.name) for row in counted.LIST])
@@ -57,12 +53,5 @@ def ratios(result: counted.Result) -> str:
 
 def trend(history: Recorded, result: counted.Result) -> str:
     """Return an SVG of the gated figures over the recorded releases and now, the first being 1."""
-    tags = sorted(history, key=parse_release)
-    chart = plots.pygal().Line(**plots.config("Over the releases, the first is 1", 450))
-    chart.x_labels = [*tags, "now"]
-    for name, now in result.gated.items():
-        values = [*(history[tag].get(name) for tag in tags), now]
-        first = next((value for value in values if value), None)
-        if first:
-            chart.add(name, [value and value / first for value in values])
-    return plots.svg(chart)
+    names = {name: name for name in result.gated}
+    return plots.relative("Over the releases, the first is 1", history, result.gated, names)

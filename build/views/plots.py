@@ -87,7 +87,7 @@ def ratios(result: figures.Result) -> str:
     rows = [row for row in figures.LIST if row.name in result.ratios]
     look = config("Ours divided by upstream's, each round", 560)
     chart = pygal().Line(**look, stroke=False, x_label_rotation=30, dots_size=4)
-    chart.x_labels = [f"{row.title} ({row.unit})" if row.unit else row.title for row in rows]
+    chart.x_labels = [row.label for row in rows]
     for number in range(result.rounds):
         pairs = [result.pairs(row.name) for row in rows]
         values = [found[number] if number < len(found) else None for found in pairs]
@@ -98,14 +98,23 @@ def ratios(result: figures.Result) -> str:
 
 def figure_trend(history: figures.Recorded, result: figures.Result) -> str:
     """Return an SVG of the gated figures over the recorded releases and now, the first being 1."""
+    titles = {row.name: row.title for row in figures.LIST if row.gate}
+    title = "Gated figures over the releases, the first is 1"
+    return relative(title, history, result.gated, titles)
+
+
+def relative(
+    title: str, history: figures.Recorded, now: Mapping[str, float], titles: Mapping[str, str]
+) -> str:
+    """Return an SVG of figures over the recorded releases and now; `titles` is {name: title}."""
     tags = sorted(history, key=parse_release)
-    chart = pygal().Line(**config("Gated figures over the releases, the first is 1", 450))
+    chart = pygal().Line(**config(title, 450))
     chart.x_labels = [*tags, "now"]
-    for row in figures.LIST:
-        values = [(history[tag]).get(row.name) for tag in tags] + [result.gated.get(row.name)]
+    for name, said in titles.items():
+        values = [*(history[tag].get(name) for tag in tags), now.get(name)]
         first = next((value for value in values if value), None)
-        if row.gate and first:
-            chart.add(row.title, [value and value / first for value in values])
+        if first:
+            chart.add(said, [value and value / first for value in values])
     return svg(chart)
 
 

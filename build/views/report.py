@@ -248,6 +248,12 @@ def negatives(found: Sequence[runtime.NegativeRun]) -> None:
     table("Canaries where they must fail", ("negative control", "what", "canary", "", "says"), rows)
 
 
+def changed(worse: float, tolerance: float) -> str:
+    """Return in words by what share a figure is worse, and whether that fails."""
+    said = f"{abs(worse):.1%} {'worse' if worse > 0 else 'better'}"
+    return said + (" FAILS" if worse > tolerance else "")
+
+
 def figure_rows(result: figures.Result, history: figures.Recorded) -> list[Sequence[str]]:
     """Return title, unit, ours, upstream's, ratio, spread and change since the last release."""
     before = history.get(figures.last_release(history), {})
@@ -257,8 +263,7 @@ def figure_rows(result: figures.Result, history: figures.Recorded) -> list[Seque
         since = ""
         if row.name in gated and row.name in before:
             worse = figures.change(row, gated[row.name], before[row.name])
-            since = f"{abs(worse):.1%} {'worse' if worse > 0 else 'better'}"
-            since += " FAILS" if worse > figures.TOLERANCE else ""
+            since = changed(worse, figures.TOLERANCE)
         digits = ",.0f" if row.unit in ("kB", "Mbit/s") else ".3f"
         shown = result.best if row.more else medians
         values = [format(shown[side][row.name], digits) for side in figures.SIDES]
