@@ -48,7 +48,6 @@ from build.views import report  # noqa: E402
 
 SIDES = ("upx", "lzma", "none")
 COMMAND = "/usr/local/bin/tailscale"
-BINARY = runs.BINARY
 ENTRYPOINT = ("/usr/local/bin/entrypoint.sh", "--tun=userspace-networking")
 PATH = "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATIENCE = 30
@@ -101,9 +100,9 @@ def booted(root: Path, folder: Path) -> Iterator[Daemon]:
 
 def check_identity(daemon: Daemon, packed: Artifact) -> None:
     """Raise BuildFailed if the daemon was not started from this file."""
-    found = digest.of_file(daemon.root / BINARY)
+    found = digest.of_file(daemon.root / runs.BINARY)
     running = Path(f"/proc/{daemon.pid}/exe")
-    if found != packed.sha256 or not running.samefile(daemon.root / BINARY):
+    if found != packed.sha256 or not running.samefile(daemon.root / runs.BINARY):
         started = running.readlink()
         why = f"it runs {started}; the image has sha256 {found}, built was {packed.sha256}"
         raise errors.BuildFailed("what is measured is not what was built", why=why)
@@ -117,32 +116,24 @@ def proportional(pid: int) -> int:
     return int(match[1])
 
 
+def memory(pid: int) -> dict[str, int]:
+    """Return kB of a process by the kernel's names (proc(5)): RssAnon, RssFile, …"""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return {name: int(kB) for name, kB in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
+
+
 def idle(pid: int) -> int:
     """Return kB that the daemon holds: its own pages, those of files, its whole file in memory."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    found = {name: int(kB) for name, kB in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
+    found = memory(pid)
     kept = Path(f"/proc/{pid}/fd/{KEPT}")
     in_memory = kept.stat().st_blocks // 2 if kept.exists() else 0
     return found["RssAnon"] + found["RssFile"] + in_memory
 
 
-def file_pages(pid: int) -> int:
-    """Return kB of a process that are pages of files (proc(5), RssFile)."""
-    match = re.search(
-        r"^RssFile:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE
-    )
-    assert match
-    return int(match[1])
-
-
 def flash(root: Path) -> int:
     """Return kB of all files of an unpacked image, each in whole blocks, hard links once."""
-    found = {
-        (one.stat().st_dev, one.stat().st_ino): one.stat()
-        for one in root.rglob("*")
-        if one.is_file() and not one.is_symlink()
-    }
-    return sum(row.st_blocks for row in found.values()) // 2
+    facts = [one.lstat() for one in root.rglob("*") if one.is_file() and not one.is_symlink()]
+    return sum({row.st_ino: row.st_blocks for row in facts}.values()) // 2
 
 
 def added(daemon: Daemon) -> tuple[int, int]:
@@ -215,10 +206,10 @@ def measure(one: Target, side: str, times: int, counter: Path, folder: Path) -> 
         check_identity(daemon, packed)
         time.sleep(IDLE)
         found: Figures = {"flash": flash(root), "idle": idle(daemon.pid)}
-        found["file"] = 0 if side != "none" else file_pages(daemon.pid)
-        memory = [added(daemon) for _ in range(3)]
-        found["added"] = statistics.median(more for more, _ in memory)
-        found["resident"] = statistics.median(resident for _, resident in memory)
+        found["file"] = 0 if side != "none" else memory(daemon.pid)["RssFile"]
+        both = [added(daemon) for _ in range(3)]
+        found["added"] = statistics.median(more for more, _ in both)
+        found["resident"] = statistics.median(resident for _, resident in both)
         nothing = [cpu(daemon.enter("/bin/true", inside=False)) for _ in range(times)]
         raw = [cpu(daemon.enter(COMMAND, "status")) for _ in range(times)]
         found["CPU time"] = (statistics.median(raw) - statistics.median(nothing)) * 1000
