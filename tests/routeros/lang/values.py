@@ -251,7 +251,7 @@ def time_str(value: Duration) -> str:
 
 def to_str(value: Value) -> str:
     """``:tostr``: works for every value."""
-    if type(value) is str or isinstance(value, str):
+    if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
