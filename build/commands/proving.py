@@ -88,8 +88,8 @@ def verify(
 def figures_(
     c,
     arch,
-    rounds="",
-    megabytes="",
+    rounds=None,
+    megabytes=None,
     machine=False,
     layout="",
     record="",
@@ -101,8 +101,9 @@ def figures_(
     if arch and not machine:
         raise errors.UserError("--arch goes with --machine", cure="plain figures are of amd64")
     tag = named_release(record).tag if record else ""
-    times = whole("rounds", rounds or ("3" if machine else "5"), 1, 1000)
-    size = whole("megabytes", megabytes or ("8" if machine else "512"), 1, 1 << 20) << 20
+    usual = ("3", "8") if machine else ("5", "512")
+    times = whole("rounds", usual[0] if rounds is None else rounds, 1, 1000)
+    size = whole("megabytes", usual[1] if megabytes is None else megabytes, 1, 1 << 20) << 20
     history = figures.recorded()
     place = Path(layout) if layout else None
     if machine:
