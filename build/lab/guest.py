@@ -78,7 +78,7 @@ class Guest:
         facts = {"v4": f"{home.container[0]}/24", "v6": f"{home.container[1]}/64"}
         facts |= {"gw4": home.gateway[0], "gw6": home.gateway[1]}
         facts["limit"] = boot.limit
-        words = [f"console={model.console}", "quiet", "panic=-1"]
+        words = [f"console={model.console}", "quiet", "panic=-1", *model.words]
         words += [f"mt.{key}={value}" for key, value in facts.items()]
         return [
             *(model.program, "-M", model.board, "-cpu", model.cpu, "-smp", "1"),
