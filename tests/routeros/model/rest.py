@@ -127,6 +127,8 @@ class Rest:
 
     def _locate(self, path: str) -> tuple[Any, str]:
         words = tuple(path.split("/"))
+        if words[0] == "container" and self.router.package != "installed":
+            raise RestFault(400, "no such command or directory (container)")
         if words in self.router.menus:
             return self.router.menus[words], ""
         if words[:-1] in self.router.menus:
