@@ -121,11 +121,12 @@ def relative(
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = True) -> str:
     """Return an HTML table; a > before a column's name is left out.
 
-    With `numbers` all columns but the first are right-aligned.
+    With `numbers` columns are right-aligned from the first such name on, or all but the first.
     """
     head = "".join(f"<th>{html.escape(name.removeprefix('>'))}</th>" for name in columns)
     lines = [
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     ]
-    kind = ' class="numbers"' if numbers else ""
+    first = next((at for at, name in enumerate(columns) if name.startswith(">")), 1)
+    kind = f' class="numbers-{first}"' if numbers else ""
     return f"<table{kind}><tr>{head}</tr>{''.join(lines)}</table>"
