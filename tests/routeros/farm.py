@@ -1,7 +1,7 @@
-"""Many routers behind REST on real sockets, some of them with a trouble of their own.
+"""Many routers behind REST and the binary API on real sockets, some with a trouble of their own.
 
 `python -m tests.routeros.farm COUNT TAR` has them in a process of its own and talks in JSON lines:
-it prints {name: address} and waits for "cure" or "verdict" on its input.
+it prints {name: [address of REST, port of the API]} and waits for "cure" or "verdict" on its input.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.routeros import bed as beds
 from tests.routeros.bed import NEW, Bed
-from tests.routeros.model import FaultPlan, PowerCut
+from tests.routeros.model import FaultPlan, PowerCut, api
 from tests.routeros.model.rest import Loopback, Rest, serve
 
 TROUBLES = ("unreachable", "password", "package", "flash", "half")
@@ -54,6 +54,7 @@ class Place:
 
     name: str
     address: str
+    port: int
     bed: Bed
     rest: Mortal
     trouble: str
@@ -112,11 +113,13 @@ def farm(count: int, tar: str, troubles: Mapping[int, str] | None = None) -> Ite
                 # Bound and not listening: refused, and nobody else gets the port.
                 shut = stack.enter_context(socket.socket())
                 shut.bind(("127.0.0.1", 0))
-                address = f"http://127.0.0.1:{shut.getsockname()[1]}"
+                port = shut.getsockname()[1]
+                address = f"http://127.0.0.1:{port}"
             else:
                 address = stack.enter_context(serve(rest))
+                port = stack.enter_context(api.serve(rest))
             had = bool(made.running())
-            places.append(Place(f"router-{number:03}", address, made, rest, trouble, had))
+            places.append(Place(f"router-{number:03}", address, port, made, rest, trouble, had))
         yield places
 
 
@@ -131,7 +134,7 @@ def main(count: int, tar: str, at: int) -> None:
     """Serve until the input ends; the troubles begin at router number `at`, every third one."""
     troubles = {at + 3 * number: trouble for number, trouble in enumerate(TROUBLES)}
     with farm(count, tar, troubles) as places:
-        print(json.dumps({one.name: one.address for one in places}), flush=True)
+        print(json.dumps({one.name: [one.address, one.port] for one in places}), flush=True)
         for line in sys.stdin:
             if line.strip() == "cure":
                 for one in places:
