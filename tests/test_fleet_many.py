@@ -34,7 +34,7 @@ pytestmark = pytest.mark.fleet
 ROOT = Path(__file__).resolve().parent.parent
 COUNT, AT = 200, 30
 BAD = [f"router-{AT + 3 * number:03}" for number in range(len(TROUBLES))]
-MOST_MEMORY = 250
+MOST_MEMORY = 150
 """MiB that a process of a command may take."""
 
 MEASURED = """

@@ -58,8 +58,8 @@ MODELS = {
         "cortex-a53",
         "linux-arm64",
         "busybox-arm64",
-        # A Cortex-A53 needs no tables of the kernel's own against Meltdown. Where its place is random
-        # Debian's kernel has them all the same, and each call of it then empties QEMU's TLB.
+        # A Cortex-A53 needs no tables for user space alone (Meltdown). Debian's kernel has them all
+        # the same where its place is random, and each call of it then empties QEMU's TLB.
         words=("nokaslr", "kpti=off"),
     ),
     "armv7": Model(
