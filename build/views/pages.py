@@ -96,7 +96,8 @@ def gate(images: Sequence[products.Image]) -> list[str]:
             how = " --machine" if kind == records.MACHINE else ""
             what = f"There is no {kind} record of this image."
             found.append(_missing(what, f"invoke verify{how} --arch {name}"))
-        link = f'<a href="#{html.escape(name)}">{html.escape(image.target.platform)}</a>'
+        place, shown = html.escape(name), html.escape(image.target.platform)
+        link = f'<a id="to-{place}" href="#{place}">{shown}</a>'
         lines.append(f"<li>{link}: {html.escape(verdict)}</li>")
     return [f"<ul>{''.join(lines)}</ul>", *found]
 

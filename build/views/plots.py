@@ -13,6 +13,9 @@ from build.core.version import parse_release
 from build.gates import figures, size
 from build.gates.weigh import Weight
 
+TAG = 60
+"""Pixels right of the last point, under which half of a release's tag stands."""
+
 
 def pygal() -> Any:
     """Return pygal, whose import costs 100 ms that a command without pictures need not pay.
@@ -66,7 +69,7 @@ def treemap(title: str, weights: Sequence[Weight]) -> str:
 def trend(history: size.Recorded, component: str) -> str:
     """Return an SVG line chart of a component's size over the recorded releases, in bytes."""
     tags = sorted(history, key=parse_release)
-    chart = pygal().Line(**config(f"{component} over the releases", 400))
+    chart = pygal().Line(**config(f"{component} over the releases", 400), margin_right=TAG)
     chart.x_labels = tags
     for target in sorted({name for tag in tags for name in history[tag]}):
         chart.add(target, [history[tag].get(target, {}).get(component) for tag in tags])
@@ -108,7 +111,7 @@ def relative(
 ) -> str:
     """Return an SVG of figures over the recorded releases and now; `titles` is {name: title}."""
     tags = sorted(history, key=parse_release)
-    chart = pygal().Line(**config(title, 450))
+    chart = pygal().Line(**config(title, 450), margin_right=TAG)
     chart.x_labels = [*tags, "now"]
     for name, said in titles.items():
         values = [*(history[tag].get(name) for tag in tags), now.get(name)]
