@@ -76,7 +76,7 @@ def test_a_private_cache_is_complete(room: Room, reference: Room) -> None:
     assert right(room, reference)["ran"] == []
 
 
-@pytest.mark.parametrize("moment", ["start", "compiling"])
+@pytest.mark.parametrize("moment", ["start", pytest.param("compiling", marks=pytest.mark.nightly)])
 def test_ctrl_c(room: Room, reference: Room, moment: str) -> None:
     room.forget(*FAST)
     process = room.start()
@@ -178,6 +178,7 @@ def test_two_builds_at_once_in_one_checkout(room: Room, reference: Room) -> None
     right(room, reference)
 
 
+@pytest.mark.nightly
 def test_two_builds_at_once_in_two_clones(room: Room, reference: Room, places: Path) -> None:
     room.forget(*FAST)
     other = Room(places / "other", copied(places / "clone"))

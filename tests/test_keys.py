@@ -520,6 +520,7 @@ def test_few_modules_are_left_out_of_keys_each_with_its_reason() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_patch_of_busybox_reaches_the_image(copy: Copy, places: Path, shared_cache: Path) -> None:
     """The whole pipeline: the stages that run, the program that comes out, and the SBOM agree."""
     for name in ("tasks.py", "pyproject.toml"):
