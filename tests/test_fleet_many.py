@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ from tests.routeros.model.rest import Rest
 pytestmark = pytest.mark.fleet
 ROOT = Path(__file__).resolve().parent.parent
 COUNT, AT = 200, 30
-BAD = [f"router-{AT + 3 * number:03}" for number in range(len(TROUBLES))]
+FIVE = {AT + 3 * number: trouble for number, trouble in enumerate(TROUBLES)}
+BAD = [f"router-{number:03}" for number in FIVE]
 MOST_MEMORY = 150
 """MiB that a process of a command may take."""
 
@@ -88,17 +90,25 @@ class Field:
 
 @pytest.fixture
 def field(tmp_path: Path) -> Iterator[Field]:
+    with made(tmp_path, COUNT, FIVE) as found:
+        yield found
+
+
+@contextmanager
+def made(tmp_path: Path, count: int, troubles: Mapping[int, str]) -> Iterator[Field]:
+    """So many routers in a process of their own; `troubles` by number, from 0."""
     target = targets.target("arm64")
     tar = tmp_path / dist.archive_name(target, order.release_of())
     tar.write_bytes(hashlib.sha256(NEW.name.encode()).hexdigest().encode() * 500)
-    argv = [sys.executable, "-m", "tests.routeros.farm", str(COUNT), tar.name, str(AT)]
+    argv = [sys.executable, "-m", "tests.routeros.farm", str(count), tar.name]
+    argv.append(json.dumps(troubles))
     process = subprocess.Popen(
         argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin and process.stdout
-    made = json.loads(process.stdout.readline())
-    addresses = {name: where for name, (where, _) in made.items()}
-    ports = {name: port for name, (_, port) in made.items()}
+    told = json.loads(process.stdout.readline())
+    addresses = {name: where for name, (where, _) in told.items()}
+    ports = {name: port for name, (_, port) in told.items()}
     try:
         yield Field(process, addresses, ports, tmp_path, tar)
     finally:
@@ -150,14 +160,15 @@ def test_invoke(field: Field) -> None:
     assert len(field.ask("verdict")["new"]) == COUNT - 1
 
 
-def test_ansible(field: Field) -> None:
+@contextmanager
+def playbook(field: Field) -> Iterator[tuple[str, ...]]:
+    """The command of ansible-playbook for these routers, which fetch the tar from here."""
     hosts = {name: {"tailscale_port": port} for name, port in field.ports.items()}
     settings = (ROOT / "routeros" / "settings-tailscale.rsc").read_text()
     own = field.folder / "settings.rsc"
     own.write_text(settings.replace("ghcr.io/OWNER/mikrotik-tailscale", VALUES.image))
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     inventory = field.folder / "routers.json"
-    command = (program, "-i", str(inventory), "routeros/ansible/deploy.yml")
     with restapi.offer(field.tar, "127.0.0.1") as url:
         values = {
             "tailscale_host": "127.0.0.1",
@@ -170,7 +181,31 @@ def test_ansible(field: Field) -> None:
             "tailscale_poll": 0,
         }
         inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": values}}))
+        yield program, "-i", str(inventory), "routeros/ansible/deploy.yml"
 
+
+def test_ansible_begins_no_ring_after_one_that_failed(tmp_path: Path) -> None:
+    """All can be deployed to; the power of one of the second ring goes in the middle."""
+    with made(tmp_path, 20, {1: "half"}) as field, playbook(field) as command:
+        stopped = field.run("a failure in the second ring", *command)
+        assert stopped.returncode == 2, stopped.stdout[-3000:]
+        recap = stopped.stdout.partition("PLAY RECAP")[2]
+        changed = re.findall(r"^(router-\d+) .* changed=[1-9]", recap, re.MULTILINE)
+        assert changed[0] == "router-000" and {*changed} <= {
+            "router-000",
+            "router-001",
+            "router-002",
+        }
+        seen = field.ask("cure")
+        assert seen["without"] == []
+        assert {"router-000"} <= {*seen["new"]} <= {*changed}
+        rest = field.run("the rest", *command)
+        assert rest.returncode == 0, rest.stdout[-3000:]
+        assert len(field.ask("verdict")["new"]) == 20
+
+
+def test_ansible(field: Field) -> None:
+    with playbook(field) as command:
         strict = field.run("plan, not all can be deployed to", *command)
         assert strict.returncode == 2, strict.stdout[-3000:]
         assert "Store the scripts" not in strict.stdout

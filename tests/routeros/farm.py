@@ -1,7 +1,8 @@
 """Many routers behind REST and the binary API on real sockets, some with a trouble of their own.
 
-`python -m tests.routeros.farm COUNT TAR` has them in a process of its own and talks in JSON lines:
-it prints {name: [address of REST, port of the API]} and waits for "cure" or "verdict" on its input.
+`python -m tests.routeros.farm COUNT TAR TROUBLES` has them in a process of its own and talks in
+JSON lines: TROUBLES is {number: trouble}, it prints {name: [address of REST, port of the API]} and
+waits for "cure" or "verdict" on its input.
 """
 
 from __future__ import annotations
@@ -130,9 +131,8 @@ def verdict(places: list[Place]) -> dict[str, Any]:
     return {"without": without, "new": new, "digest": NEW.digest}
 
 
-def main(count: int, tar: str, at: int) -> None:
-    """Serve until the input ends; the troubles begin at router number `at`, every third one."""
-    troubles = {at + 3 * number: trouble for number, trouble in enumerate(TROUBLES)}
+def main(count: int, tar: str, troubles: Mapping[int, str]) -> None:
+    """Serve until the input ends."""
     with farm(count, tar, troubles) as places:
         print(json.dumps({one.name: [one.address, one.port] for one in places}), flush=True)
         for line in sys.stdin:
@@ -143,4 +143,4 @@ def main(count: int, tar: str, at: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], {int(n): one for n, one in json.loads(sys.argv[3]).items()})
