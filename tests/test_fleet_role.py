@@ -165,6 +165,12 @@ def test_the_plan_is_that_of_invoke(rules: Mapping[str, Any], tmp_path: Path) ->
     assert len({*found.values()}) >= 7, "the cases must be different ones"
 
 
+def test_the_role_stores_what_invoke_stores() -> None:
+    values = load(ROLE / "vars" / "main.yml")
+    assert isinstance(values, dict)
+    assert tuple(values["tailscale_stored"]) == planning.STORED
+
+
 def test_a_script_that_is_not_there_is_named(rules: Mapping[str, Any], tmp_path: Path) -> None:
     with pytest.raises(Faulty, match=r"library-tailscale\.rsc"):
         rules["tailscale_sources"](["library-tailscale"], str(tmp_path), "")

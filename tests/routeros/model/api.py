@@ -13,12 +13,12 @@ import json
 import operator
 import re
 import socketserver
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from tests.routeros.model.rest import Rest
+from tests.routeros.model.served import served
 
 VERBS = {"print": "GET", "getall": "GET", "add": "PUT", "set": "PATCH", "remove": "DELETE"}
 SIZES = ((0x80, 1, 0), (0x4000, 2, 0x80), (0x200000, 3, 0xC0), (0x10000000, 4, 0xE0))
@@ -205,12 +205,5 @@ def serve(rest: Rest) -> Iterator[int]:
             except ConnectionError:
                 return  # no power, no words
 
-    server = _Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(_Server(("127.0.0.1", 0), Handler)) as port:
+        yield port

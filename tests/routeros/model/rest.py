@@ -24,6 +24,7 @@ from tests.routeros.lang.values import Array, Id, Nil, Nothing, Value, to_str
 from tests.routeros.model.fetch import Transport
 from tests.routeros.model.registry import Answer
 from tests.routeros.model.router import Router
+from tests.routeros.model.served import served
 from tests.routeros.model.tables import Record, Table
 
 FILE_LIMIT = 60 * 1024
@@ -208,12 +209,5 @@ def serve(rest: Rest, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     server = _Server(("127.0.0.1", 0), Handler)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        base = "https://localhost" if tls else "http://127.0.0.1"
-        yield f"{base}:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(server) as port:
+        yield f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"

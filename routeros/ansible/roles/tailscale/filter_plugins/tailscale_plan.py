@@ -14,14 +14,6 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 OWN = "mikrotik-tailscale"
-STORED = (
-    "settings-tailscale",
-    "library-tailscale",
-    "update-tailscale",
-    "status-tailscale",
-    "uninstall-tailscale",
-    "install-tailscale",
-)
 POLICY = "ftp,read,write,policy,test"
 LOOKING = {"status-tailscale": "read,write,test"}
 MINIMUM = (7, 19)
@@ -153,16 +145,16 @@ def tailscale_plan(seen: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[s
     for the scripts, `schedule`, the ids of files to `remove`, whether to `fetch` the tar to
     `target`, which script to `run`, whether to `clean` the tar away.
 
-    seen: rows by path. wanted: scripts by name, url, size in bytes, arch, digest, disk.
+    seen: rows by path. wanted: scripts by name in the order of vars/main.yml, url, size in bytes,
+    arch, digest, disk.
     """
     target = tailscale_target(wanted["url"], wanted["disk"])
     if problems := _problems(seen, wanted, target):
         return {"problems": problems, "lines": [], "target": target}
     scripts = {row["name"]: row for row in _rows(seen, "system script")}
     lines, data = [], []
-    for name in STORED:
-        source = wanted["scripts"].get(name)
-        if source is None or (name == "settings-tailscale" and name in scripts):
+    for name, source in wanted["scripts"].items():
+        if name == "settings-tailscale" and name in scripts:
             continue
         row = {"name": name, "source": source, "policy": LOOKING.get(name, POLICY)}
         if name in LOOKING:
@@ -173,15 +165,14 @@ def tailscale_plan(seen: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[s
         elif str(scripts[name].get("source", "")) != source:
             lines.append(f"replace the script {name}")
             data.append(row)
-    schedule = [row for row in _rows(seen, "system scheduler") if row["name"] == STORED[2]]
+    schedule = [row for row in _rows(seen, "system scheduler") if row["name"] == "update-tailscale"]
     narrow = any(
         not set(POLICY.split(",")) <= set(str(row.get("policy", "")).split(",")) for row in schedule
     )
     if narrow:
         lines.append("give the schedule the permissions of the script")
     files = {row["name"]: row[".id"] for row in _rows(seen, "file")}
-    odd = [f"{name}.rsc" for name in STORED if name in wanted["scripts"]]
-    odd = [name for name in odd if name in files]
+    odd = [f"{name}.rsc" for name in wanted["scripts"] if f"{name}.rsc" in files]
     lines += [f"remove the file {name}" for name in odd]
     containers = _rows(seen, "container")
     runs, ours = tailscale_runs(containers), any(map(_ours, containers))
