@@ -34,7 +34,10 @@ struct coder {
 	int bad;
 };
 
-static void normalize(struct coder *c)
+/* Inlined where a loop has a coder of its own: that one stays in registers. */
+#define INLINED __attribute__((always_inline)) static inline
+
+INLINED void normalize(struct coder *c)
 {
 	if (c->range < TOP) {
 		c->range <<= 8;
@@ -47,7 +50,7 @@ static void normalize(struct coder *c)
 	}
 }
 
-static u32 bit(struct coder *c, u16 *p)
+INLINED u32 bit_of(struct coder *c, u16 *p)
 {
 	normalize(c);
 	u32 bound = (c->range >> 11) * *p;
@@ -62,12 +65,35 @@ static u32 bit(struct coder *c, u16 *p)
 	return 1;
 }
 
+__attribute__((noinline)) static u32 bit(struct coder *c, u16 *p)
+{
+	return bit_of(c, p);
+}
+
 static u32 tree(struct coder *c, u16 *p, int bits)
 {
+	struct coder own = *c;
 	u32 m = 1;
 	for (int i = 0; i < bits; i++)
-		m = (m << 1) | bit(c, p + m);
+		m = (m << 1) | bit_of(&own, p + m);
+	*c = own;
 	return m - (1u << bits);
+}
+
+/* `side` is 0x100 for a byte that is compared with `match`, or 0. */
+static u32 literal(struct coder *c, u16 *p, u32 match, u32 side)
+{
+	struct coder own = *c;
+	u32 symbol = 1;
+	while (symbol < 0x100) {
+		match <<= 1;
+		u32 wanted = match & side;
+		u32 b = bit_of(&own, p + side + wanted + symbol);
+		symbol = (symbol << 1) | b;
+		side &= b ? match : ~match;
+	}
+	*c = own;
+	return symbol;
 }
 
 static u32 reverse(struct coder *c, u16 *p, int bits)
@@ -124,20 +150,9 @@ int lzma_decode(const u8 *in, u32 packed, u8 *out, u32 size, u32 wanted, int lc,
 			u32 before = at ? out[at - 1] : 0;
 			u32 model = ((at & ((1u << lp) - 1)) << lc) | (before >> (8 - lc));
 			u16 *p = probs + LITERAL + 0x300 * model;
-			u32 symbol = 1;
-			if (state >= 7) {
-				u32 match = out[at - rep[0] - 1], side = 0x100;
-				while (symbol < 0x100) {
-					match <<= 1;
-					u32 wanted = match & side;
-					u32 b = bit(&c, p + side + wanted + symbol);
-					symbol = (symbol << 1) | b;
-					side &= b ? match : ~match;
-				}
-			}
-			while (symbol < 0x100)
-				symbol = (symbol << 1) | bit(&c, p + symbol);
-			out[at++] = (u8)symbol;
+			int after_match = state >= 7;
+			u32 match = after_match ? out[at - rep[0] - 1] : 0;
+			out[at++] = (u8)literal(&c, p, match, after_match ? 0x100 : 0);
 			state = state < 4 ? 0 : state < 10 ? state - 3 : state - 6;
 		} else {
 			u32 len;
