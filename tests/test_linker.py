@@ -6,37 +6,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from go_programs import compile_program
 from running import emulator
 
 from build.config.targets import Target, targets
-from build.core import cache, errors
-from build.golang import linker, overlay, stdlib
-from build.pipeline import order
-
-PROGRAM = Path(__file__).parent / "golang" / "linetables"
+from build.core import errors
+from build.golang import linker, overlay
 
 
 def test_a_toolchain_without_the_file_stops_the_build(tmp_path: Path) -> None:
     with pytest.raises(errors.BuildFailed, match="no src/cmd/link"):
         overlay.changed(tmp_path, linker.FOLDER, tmp_path / "out")
-
-
-def compile_program(out: Path, target: Target, *, lean: bool, numbers: bool = False) -> None:
-    go = order.go_command()
-    words = ["build", "-trimpath", "-o", str(out)]
-    if lean:
-        words.insert(1, order.lean_linker(go).option())
-    with cache.scratch() as scratch:
-        if numbers:
-            words.insert(1, stdlib.option(go, scratch))
-        go.run(
-            [*words, "."],
-            what="the linker's test program",
-            record=out.with_suffix(".log"),
-            scratch=scratch,
-            target=target,
-            cwd=PROGRAM,
-        )
 
 
 def run(program: Path, target: Target, *words: str) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import random
 import re
 import shutil
@@ -27,7 +28,7 @@ from build.pipeline import order
 
 EACH = pytest.mark.parametrize("target", targets().values(), ids=lambda target: target.name)
 AMD64 = targets()["amd64"]
-HEADER = struct.Struct("<8s16s4I5I4BII")
+HEADER = struct.Struct("<8s16s4I5I2I4BII")
 FAULT = "this program cannot be started: "
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_cache")]
@@ -224,10 +225,10 @@ def test_made_to_mislead(tmp_path: Path) -> None:
                 chance.randrange(256)
             )
         if number % 2:
-            field = chance.choice([2, *range(4, 15)])
-            limit = 256 if field > 10 else 1 << 32
+            field = chance.choice([2, *range(4, 17)])
+            limit = 256 if field > 12 else 1 << 32
             values[field] = chance.choice([0, 1, limit - 1, chance.randrange(limit)])
-        values[15] = zlib.crc32(stream)
+        values[17] = zlib.crc32(stream)
         head = content[:begin] + HEADER.pack(*values)[:-4]
         crafted = head + struct.pack("<I", zlib.crc32(head)) + stream
         program.write_bytes(crafted)
@@ -316,6 +317,25 @@ def test_the_first_process_shares_what_it_unpacked(tmp_path: Path) -> None:
         assert memory_files(done.stdout), done
     # Nothing to look into.
     assert inside(program, f"{program} echo alive", proc=False) == "alive\n"
+
+
+def cached(path: Path) -> int:
+    """Bytes of a file in the page cache."""
+    words = ["fincore", "--noheadings", "--bytes", "--output", "RES", str(path)]
+    return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.root
+def test_the_first_process_gives_its_file_back(tmp_path: Path) -> None:
+    """The container is charged for a file's pages as for others."""
+    program = shell(AMD64, tmp_path)
+    with program.open("rb") as file:
+        os.fsync(file.fileno())  # pages that were not written out stay
+    size = len(program.read_bytes())
+    assert run(AMD64, program, "echo", "alive").stdout == "alive\n"
+    assert cached(program) >= size, "negative control: another process needs it again"
+    assert inside(program, "echo alive") == "alive\n"
+    assert cached(program) < size // 2, "64 kB lie around the page that is still needed"
 
 
 @pytest.mark.root

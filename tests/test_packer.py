@@ -103,15 +103,16 @@ def test_the_file_is_what_the_header_says(machine: str) -> None:
     one = packer.read(program(machine, float_abi="hard"), "it")
     packed, begin = packer.join(a_stub(machine), one, b"\0stream", (2, 1, 0))
     assert packed == packer.join(a_stub(machine), one, b"\0stream", (2, 1, 0))[0]
-    head = struct.unpack_from("<8s16s4I5I4BII", packed, begin)
+    head = struct.unpack_from("<8s16s4I5I2I4BII", packed, begin)
     assert head[0] == packer.MAGIC and re.fullmatch(rb"mt-[0-9a-f]{12}\0", head[1])
     assert head[2:4] == (len(one.content), 7)
     assert head[4:6] == one.code
     assert head[6:11] == (0, 0, 0, 0, 0), "no pages of its own"
-    assert head[11:14] == (2, 1, 0)
-    assert packed[begin + 72 :] == b"\0stream\0"
-    assert head[15] == zlib.crc32(b"\0stream\0")
-    assert head[16] == zlib.crc32(packed[: begin + 68])
+    assert head[11:13] == (0, 0), "no tables of Go's"
+    assert head[13:16] == (2, 1, 0)
+    assert packed[begin + 80 :] == b"\0stream\0"
+    assert head[17] == zlib.crc32(b"\0stream\0")
+    assert head[18] == zlib.crc32(packed[: begin + 76])
     whole = packer._parsed(packed, "the result")
     assert [(row.offset, row.in_file, row.in_memory) for row in whole.loaded] == [
         (0, len(packed), len(packed))

@@ -19,7 +19,7 @@ METHODS: dict[str, tuple[str, ...]] = {
         "--format=raw",
         "--suffix=.lzma",
         "--keep",
-        "--lzma1=dict=16MiB,lc={},lp={},pb={},mode=normal,nice=273,mf=bt4,depth=1000",
+        "--lzma1=dict=16MiB,lc={},lp={},pb={},mode=normal,nice={},mf=bt4,depth=1000",
     ),
     "upx": ("--lzma", "--best"),
     "none": (),
@@ -109,12 +109,17 @@ def _by_lzma(run: _Runner, programs: Mapping[str, Path], source: Path, result: P
     made = plain.with_name(f"{plain.name}.lzma")
     streams = {}
     for model in program.models:
-        run(programs["xz"], *(word.format(*model) for word in METHODS["lzma"]), str(plain))
+        run(
+            programs["xz"],
+            *(word.format(*model, program.nice) for word in METHODS["lzma"]),
+            str(plain),
+        )
         streams[model] = made.read_bytes()
         made.unlink()
     # The first of the shortest, for the same bytes everywhere.
     best = min(streams, key=lambda model: len(streams[model]))
-    packed, begin = packer.join(programs["stub"].read_bytes(), program, streams[best], best)
+    stub = programs["stub-go" if program.tables else "stub"]
+    packed, begin = packer.join(stub.read_bytes(), program, streams[best], best)
     result.write_bytes(packed)
     run(programs["unpack"], str(result), str(begin), str(plain))
     if (got := digest.of_file(plain)) != (wanted := digest.of_file(source)):

@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 
 from build.core.errors import BuildFailed
+from build.native.pclntab import Columns, columns
 
-MAGIC = b"mtpack1\0"
-_HEADER = struct.Struct("<8s16s4I5I4B")
+MAGIC = b"mtpack2\0"
+_HEADER = struct.Struct("<8s16s4I5I2I4B")
 _CRC = struct.Struct("<I")
 _PLACE = 16
 """Bytes that stub.ld reserves where the payload goes."""
@@ -46,18 +47,20 @@ Model = tuple[int, int, int]
 class Kind:
     """How code of a machine is packed: number of its filter, and the model for large programs.
 
-    Of `small` ones all are tried beside it, which takes a second.
+    `nice` is from which length on LZMA's encoder takes a match as it is, in bytes: more is not
+    always shorter. Of `small` models all are tried beside it, which takes a second.
     """
 
     filter: int
+    nice: int
     model: Model
     small: tuple[Model, ...]
 
 
 KINDS = {
-    183: Kind(1, (2, 2, 1), ((0, 2, 2), (1, 2, 2), (2, 2, 2))),
-    40: Kind(2, (2, 2, 2), ((0, 2, 2), (1, 2, 2), (2, 1, 2))),
-    62: Kind(3, (3, 0, 1), ((3, 0, 0), (3, 0, 2), (3, 1, 0))),
+    183: Kind(1, 273, (2, 2, 2), ((0, 2, 2), (1, 2, 2))),
+    40: Kind(2, 128, (1, 2, 2), ((0, 2, 2), (2, 2, 2), (2, 1, 2))),
+    62: Kind(3, 128, (4, 0, 2), ((3, 0, 0), (3, 0, 2), (3, 1, 0), (3, 0, 1))),
 }
 """By ELF machine: EM_AARCH64, EM_ARM, EM_X86_64."""
 
@@ -87,7 +90,7 @@ class Program:
     """An ELF file as far as packing goes.
 
     `listed` is (offset, bytes of one, number) of the list of `segments`. `own` are the pages that
-    processes do not share, in order.
+    processes do not share, in order. `tables` are Go's tables of functions as columns.
     """
 
     content: bytes
@@ -98,6 +101,7 @@ class Program:
     listed: tuple[int, int, int]
     segments: tuple[Segment, ...]
     own: tuple[Part, Part] = ((0, 0), (0, 0))
+    tables: Columns | None = None
 
     @property
     def loaded(self) -> list[Segment]:
@@ -109,6 +113,11 @@ class Program:
         """Offset and size of the first segment that can run, in whole words."""
         row = next(row for row in self.loaded if row.flags & _RUNNABLE)
         return row.offset, row.in_file & ~3
+
+    @property
+    def nice(self) -> int:
+        """The length of a match that LZMA's encoder takes as it is, in bytes."""
+        return KINDS[self.machine].nice
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -168,7 +177,12 @@ def read(content: bytes, what: str) -> Program:
     for why, wrong in faults.items():
         if wrong:
             raise _refused(what, why)
-    return replace(found, own=_own(found))
+    own = _own(found)
+    tables = columns(content)
+    # The stub puts them back in one piece, in front of the own pages.
+    if tables and own[0][1] and own[0][0] < max(tables.at + tables.size, sum(tables.buckets)):
+        tables = None
+    return replace(found, own=own, tables=tables)
 
 
 def _own(program: Program) -> tuple[Part, Part]:
@@ -255,6 +269,8 @@ def filtered(program: Program) -> bytes:
     """Return what LZMA gets: a program's own pages first, its code through the filter."""
     offset, size = program.code
     content = program.content
+    if program.tables:
+        content = program.tables.put(content)
     code = _FILTERS[KINDS[program.machine].filter](content[offset : offset + size], offset)
     content = content[:offset] + code + content[offset + size :]
     (first, more), (then, most) = program.own
@@ -284,7 +300,8 @@ def join(stub: bytes, program: Program, stream: bytes, model: Model) -> tuple[by
     name = b"mt-" + hashlib.sha256(program.content).hexdigest()[:12].encode()
     sizes = (len(program.content), len(stream))
     own = (*program.own[0], *program.own[1], zlib.crc32(_own_bytes(program)))
-    header = _HEADER.pack(MAGIC, name, *sizes, *program.code, *own, *model, kind.filter)
+    tables = (program.tables.at, program.tables.size) if program.tables else (0, 0)
+    header = _HEADER.pack(MAGIC, name, *sizes, *program.code, *own, *tables, *model, kind.filter)
     stream += b"\0"
     header += _CRC.pack(zlib.crc32(stream))
     result = bytearray(stub[:begin] + header + bytes(_CRC.size) + stream)

@@ -24,6 +24,7 @@ def tools(method: str, target: Target, tree: Callable[[Pin], cache.Entry]) -> di
         return {
             "xz": encoder.artifact("xz"),
             "stub": head.artifact("stub"),
+            "stub-go": head.artifact("stub-go"),
             "unpack": head.artifact("unpack"),
         }
     return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from build.sources import obtain
 FOLDER = Path(__file__).parent / "stub"
 SOURCES = ("start.S", "stub.c", "unpack.c")
 OF_THE_PROOF = ("main.c", "unpack.c")
+TABLES = ("-DTABLES", str(FOLDER / "pclntab.c"))
+"""What more it takes for a program with Go's tables of functions, which are columns when packed."""
+
 
 _COMMON = ("-std=c11", "-Os", "-s", "-Wall", "-Wextra", "-Werror")
 _FLAGS = (
@@ -26,16 +30,24 @@ _FLAGS = (
     *("-fno-asynchronous-unwind-tables", "-fno-vectorize", "-fno-slp-vectorize"),
     *("-Wno-unused-command-line-argument", "-Wl,--build-id=none"),
 )
-_ARM = ("-marm",)
-"""start.S is ARM code, and so is the rest then."""
+
+
+def _machine(target: Target) -> list[str]:
+    """Return the compiler's options for a platform's stub.
+
+    Thumb-2 is a third shorter than ARM code; the Thumb of ARMv5 is not. zig takes it from the name.
+    """
+    thumb = target.elf_machine == "EM_ARM" and target.oci_variant != "v5"
+    words = target.zig_target
+    return [re.sub("^arm-", "thumb-", word) if thumb else word for word in words]
 
 
 def build(target: Target, zig: Pin, tree: Callable[[Pin], cache.Entry]) -> cache.Entry:
-    """Return the object with `stub` for a platform and `unpack` for this machine.
+    """Return the object with `stub` and `stub-go` for a platform and `unpack` for this machine.
 
     Raises BuildFailed.
     """
-    machine = (*target.zig_target, *(_ARM if target.elf_machine == "EM_ARM" else ()))
+    machine = _machine(target)
     all_files = sorted(path.name for path in FOLDER.iterdir() if path.is_file())
     inputs = {
         "name": "stub",
@@ -53,7 +65,8 @@ def build(target: Target, zig: Pin, tree: Callable[[Pin], cache.Entry]) -> cache
         script = f"-Wl,-T,{FOLDER / 'stub.ld'}"
         steps = (
             ("stub", (*machine, *_FLAGS, script), SOURCES),
-            ("unpack", (*crosscc.HOST, *_COMMON), OF_THE_PROOF),
+            ("stub-go", (*machine, *_FLAGS, script, *TABLES), SOURCES),
+            ("unpack", (*crosscc.HOST, *_COMMON, *TABLES), OF_THE_PROOF),
         )
         for number, (name, flags, sources) in enumerate(steps):
             command.run(

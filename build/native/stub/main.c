@@ -64,10 +64,11 @@ int main(int argc, char **argv)
 	if (!wrong)
 		wrong = check_stream(p, table);
 	u8 *out = p->size <= MOST ? malloc(p->size + 1u) : 0;
-	if (!wrong && !out)
+	void *room = p->tables_size <= MOST ? malloc(p->tables_size + 1u) : 0;
+	if (!wrong && (!out || !room))
 		wrong = "its header is damaged";
 	if (!wrong)
-		wrong = unpack(p, out, probs);
+		wrong = unpack(p, out, probs, room);
 	if (!wrong && own_size(p))
 		wrong = same_alone(p, out, probs, table);
 	if (wrong)

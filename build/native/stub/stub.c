@@ -17,21 +17,23 @@ __attribute__((noreturn)) void leave(unsigned long entry, long *stack);
 
 #if defined(__x86_64__)
 enum { WRITE = 1, CLOSE = 3, MMAP = 9, MPROTECT = 10, MUNMAP = 11, MADVISE = 28, GETPID = 39, FCNTL = 72,
-       FTRUNCATE = 77, EXIT = 231, OPENAT = 257, READLINKAT = 267, ACCESS = 269, MEMFD = 319 };
+       FTRUNCATE = 77, ADVISE_FILE = 221, EXIT = 231, OPENAT = 257, READLINKAT = 267, ACCESS = 269,
+       MEMFD = 319 };
 #elif defined(__aarch64__)
 enum { FCNTL = 25, FTRUNCATE = 46, ACCESS = 48, OPENAT = 56, CLOSE = 57, WRITE = 64, READLINKAT = 78,
-       EXIT = 94, GETPID = 172, MUNMAP = 215, MMAP = 222, MPROTECT = 226, MADVISE = 233, MEMFD = 279 };
+       EXIT = 94, GETPID = 172, MUNMAP = 215, MMAP = 222, ADVISE_FILE = 223, MPROTECT = 226,
+       MADVISE = 233, MEMFD = 279 };
 #else /* ARM EABI; MMAP is mmap2 */
 enum { WRITE = 4, CLOSE = 6, GETPID = 20, MUNMAP = 91, FTRUNCATE = 93, MPROTECT = 125,
-       MMAP = 192, MADVISE = 220, FCNTL = 221, EXIT = 248, OPENAT = 322, READLINKAT = 332, ACCESS = 334, MEMFD = 385,
-       CACHEFLUSH = 0xF0002 };
+       MMAP = 192, MADVISE = 220, FCNTL = 221, EXIT = 248, ADVISE_FILE = 270, OPENAT = 322,
+       READLINKAT = 332, ACCESS = 334, MEMFD = 385, CACHEFLUSH = 0xF0002 };
 #endif
 
 enum { HERE = -100, BAD_ADDRESS = -14, CLOEXEC = 02000000 };
 enum { MFD_CLOEXEC = 1, ALLOW_SEALING = 2, NOEXEC_SEAL = 8 };
 enum { ADD_SEALS = 1033, GET_SEALS = 1034, DUP_CLOEXEC = 1030, SEALED = 15 };
 enum { READABLE = 1, WRITABLE = 2, RUNNABLE = 4, SHARED = 1, OWN = 2, FIXED = 16, NO_FILE = 32 };
-enum { NOT_NEEDED = 4, REMOVE = 9 };
+enum { NOT_NEEDED = 4, REMOVE = 9, FILE_NOT_NEEDED = 4 };
 
 enum { PAGE = 4096 };         /* of the format; a kernel's may be larger */
 enum { STACK_USED = 64 << 10 }; /* more than unpacking takes */
@@ -148,9 +150,14 @@ static long new_file(const struct payload *p)
 static void unpack_to(const struct payload *p, u8 *out)
 {
 	u16 probs[PROBS_MOST];
-	const char *wrong = unpack(p, out, probs);
+	long room = p->tables_size ? map(0, p->tables_size, READABLE | WRITABLE, OWN | NO_FILE, -1, 0) : 0;
+	if (failed(room))
+		die(no_memory);
+	const char *wrong = unpack(p, out, probs, (void *)room);
 	if (wrong)
 		die(wrong);
+	if (room)
+		sys(MUNMAP, room, (long)p->tables_size, 0, 0, 0, 0);
 }
 
 /* What was written as data is about to be run as code: the kernel sees to it where it maps a file;
@@ -372,6 +379,21 @@ static u8 *again(const struct payload *p, const u32 *table)
 	return own;
 }
 
+/* Gives the packed file's pages back, which the container's memory is charged for: nobody reads them
+ * again before the next start. Best effort. */
+static void forget_file(void)
+{
+	long fd = sys(OPENAT, HERE, (long)"/proc/self/exe", CLOEXEC, 0, 0, 0);
+	if (fd < 0)
+		return;
+#if defined(__arm__) /* arm_fadvise64_64: numbers of 64 bits stand in pairs of registers */
+	sys(ADVISE_FILE, fd, FILE_NOT_NEEDED, 0, 0, 0, 0);
+#else
+	sys(ADVISE_FILE, fd, 0, 0, FILE_NOT_NEEDED, 0, 0);
+#endif
+	sys(CLOSE, fd, 0, 0, 0, 0, 0);
+}
+
 /* Gives back the stack below: it was for unpacking. */
 __attribute__((noinline)) static void forget(void)
 {
@@ -407,6 +429,8 @@ void stub_main(long *stack)
 		sys(CLOSE, fd, 0, 0, 0, 0, 0);
 	if (own && own != memory)
 		sys(MUNMAP, (long)own, room, 0, 0, 0, 0);
+	if (first)
+		forget_file();
 	forget();
 	leave(entry, stack);
 }

@@ -219,19 +219,6 @@ int lzma_decode(const u8 *in, u32 packed, u8 *out, u32 size, u32 wanted, int lc,
 	return 0;
 }
 
-static u32 little(const u8 *p)
-{
-	return p[0] | (u32)p[1] << 8 | (u32)p[2] << 16 | (u32)p[3] << 24;
-}
-
-static void put_little(u8 *p, u32 value)
-{
-	p[0] = (u8)value;
-	p[1] = (u8)(value >> 8);
-	p[2] = (u8)(value >> 16);
-	p[3] = (u8)(value >> 24);
-}
-
 void unfilter(int kind, u8 *code, u32 size, u32 start)
 {
 	if (kind == FILTER_X86) {
@@ -312,12 +299,16 @@ static int in_order(const struct payload *p)
 		return 0;
 	if (a->at > p->size || a->size > p->size - a->at || b->at > p->size || b->size > p->size - b->at)
 		return 0;
+	if (p->tables > p->size || p->tables_size > p->size - p->tables)
+		return 0;
 	if (!own_size(p))
 		return !a->at && !b->at;
+	if (p->tables_size && p->tables + p->tables_size > a->at)
+		return 0;
 	return p->text + p->text_size <= a->at && a->at + a->size <= b->at;
 }
 
-const char *unpack(const struct payload *p, u8 *out, u16 *probs)
+const char *unpack(const struct payload *p, u8 *out, u16 *probs, void *room)
 {
 	if (!in_order(p))
 		return bad_header;
@@ -325,6 +316,15 @@ const char *unpack(const struct payload *p, u8 *out, u16 *probs)
 		return bad_stream;
 	if (p->filter)
 		unfilter(p->filter, out + own_size(p) + p->text, p->text_size, p->text);
+#ifdef TABLES
+	u32 most = (own_size(p) ? p->own[0].at : p->size) - p->tables;
+	if (p->tables_size && put_tables(out + own_size(p) + p->tables, p->tables_size, most, room))
+		return bad_stream;
+#else
+	(void)room;
+	if (p->tables_size)
+		return bad_header;
+#endif
 	return 0;
 }
 
