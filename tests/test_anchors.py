@@ -13,6 +13,7 @@ from build.config import anchors
 from build.config.pins import Pin, pin
 from build.core import paths
 from build.core.errors import BuildFailed, UserError
+from build.golang import named
 from build.pipeline import order
 from build.sources import anchoring, constraints, diffs, obtain, patching
 from build.sources.declarations import declarations, identity
@@ -265,3 +266,30 @@ def test_a_place_that_changed_is_named(shared_cache: Path, monkeypatch: pytest.M
     monkeypatch.setattr(anchors, "of", lambda source: [wrong, gone] if source == "go" else [])
     states = [row.state for row in relied.places() if row.kind == "declaration"]
     assert states == ["changed", "gone"]
+
+
+# --- features that our files name -----------------------------------------------------------------
+
+
+def test_a_feature_that_a_version_lacks_is_none_to_be_refused(tmp_path: Path) -> None:
+    package = tmp_path / named.PACKAGE
+    package.mkdir(parents=True)
+    wanted = list(named.constants(tmp_path))
+    assert "HasSSH" in wanted and not any(named.constants(tmp_path).values())
+    for name in wanted[1:]:
+        (package / f"feature_{name.lower()}_enabled.go").write_text(
+            f"//go:build !ts_omit\n\npackage buildfeatures\n\nconst {name} = true\n"
+        )
+    assert named.declare(tmp_path) == wanted[:1]
+    (made,) = set(package.iterdir()) - set(package.glob("*_enabled.go"))
+    assert f"\nconst {wanted[0]} = true\n" in made.read_text()
+    assert named.declare(tmp_path) == wanted[:1], "again: what we declared is not upstream's"
+
+
+def test_nothing_is_declared_where_all_are_there(tmp_path: Path) -> None:
+    package = tmp_path / named.PACKAGE
+    package.mkdir(parents=True)
+    text = "".join(f"const {name} = false\n" for name in named.constants(tmp_path))
+    (package / "all.go").write_text(text)
+    assert named.declare(tmp_path) == []
+    assert [path.name for path in package.iterdir()] == ["all.go"]

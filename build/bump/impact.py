@@ -97,7 +97,7 @@ def in_zip(path: Path, name: str) -> str:
 
 def of_patches(before: Pin, after: Pin) -> tuple[list[str], list[str]]:
     """Return which of our patches and anchors no longer fit the new sources, with the lines; and
-    which lines that we change stand elsewhere.
+    which lines that we change stand elsewhere, or features that we name came or went.
     """
     go, found, moved = order.go_command(), list[str](), list[str]()
     with cache.scratch() as scratch:
@@ -111,6 +111,10 @@ def of_patches(before: Pin, after: Pin) -> tuple[list[str], list[str]]:
                 was, now = list(relied.patches(old)), list(relied.patches(new))
                 found += [row.state for row in now if row.kind == relied.PATCH]
                 moved += _moved(was, now)
+                gone = {row.where: row.state for row in relied.features(new)}
+                for row in relied.features(old):
+                    if gone[row.where] != row.state:
+                        moved.append(f"{row.by}: {row.where}: {gone[row.where]}")
         except BuildFailed as error:
             found.append(f"{error.what}: {error.why}")
     return list(dict.fromkeys(found)), list(dict.fromkeys(moved))

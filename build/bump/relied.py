@@ -10,7 +10,7 @@ from build.config import anchors, substitutes
 from build.config.pins import Pin, pins
 from build.core import cache, paths
 from build.core.errors import BuildFailed
-from build.golang import linker, modules, stdlib
+from build.golang import linker, modules, named, stdlib
 from build.golang.gotool import Go
 from build.pipeline import order
 from build.sources import anchoring, archives, obtain, patching
@@ -24,8 +24,9 @@ _MORE = {"go": (linker.FOLDER, stdlib.FOLDER)}
 class Place:
     """One thing of upstream's that something of ours relies on.
 
-    `kind` is a declaration, the lines of a hunk, a build constraint, or a whole patch that does not
-    fit; `where` is file and place in it; `state` says "holds", "moved" or what differs.
+    `kind` is a declaration, a feature, the lines of a hunk, a build constraint, or a whole patch
+    that does not fit; `where` is file and place in it; `state` says "holds", "moved" or what
+    differs.
     """
 
     source: str
@@ -73,8 +74,17 @@ def places() -> list[Place]:
     go, found = order.go_command(), list[Place]()
     with cache.scratch() as scratch:
         for source in [one for pin in pins().values() for one in sources(pin, go, scratch)]:
-            found += [*_declarations(source), *patches(source)]
+            found += [*_declarations(source), *features(source), *patches(source)]
     return found
+
+
+def features(source: Source) -> Iterator[Place]:
+    """Yield the features that our files name, if the source is Tailscale's."""
+    if source.name == "tailscale":
+        by = str(named.OURS.relative_to(paths.ROOT))
+        for name, there in named.constants(source.root).items():
+            state = "holds" if there else "no feature: nothing is refused for it"
+            yield Place(source.name, "feature", f"{named.PACKAGE}: {name}", by, "refuses", state)
 
 
 def _declarations(source: Source) -> Iterator[Place]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from build.config import anchors
-from build.core import cache
+from build.core import cache, log
 from build.core.paths import PATCHES, work_dir
-from build.golang import unsign
+from build.golang import named, unsign
 from build.golang.gotool import Go
 from build.sources import anchoring, patching
 
@@ -81,6 +81,8 @@ def source(go: Go) -> cache.Entry:
     def make(out: Path, scratch: Path) -> dict[str, Any]:
         anchoring.require("tailscale", go.source)
         shutil.copytree(go.source, out, symlinks=True, dirs_exist_ok=True)
+        if missing := named.declare(out):
+            log.note("all", f"no features of this Tailscale, so nothing is refused: {missing}")
         go_mod = (out / "go.mod").read_text()
         for module, folder in folders().items():
             place, upstreams = out / INSIDE / module, unpatched(go, module, scratch)
