@@ -23,7 +23,7 @@ from build.config.targets import Target, targets
 from build.core.artifacts import Artifact
 from build.core.errors import BuildFailed
 from build.golang import tailscale
-from build.native import busybox, compress, packer, packers
+from build.native import branches, busybox, compress, packer, packers
 from build.pipeline import order
 
 EACH = pytest.mark.parametrize("target", targets().values(), ids=lambda target: target.name)
@@ -154,7 +154,7 @@ def test_a_packed_file_that_unpacks_to_something_else_is_no_product(
     tools = packers.tools("lzma", AMD64, order.go_command().trees)
     source = compiled(AMD64)
     monkeypatch.setenv("MT_CACHE", str(tmp_path / "other"))
-    monkeypatch.setitem(packer._FILTERS, 3, lambda code, start: code)
+    monkeypatch.setitem(branches.FILTERS, 3, lambda code, start: code)
     with pytest.raises(BuildFailed, match="does not unpack to what was packed"):
         compress.compress(source, "amd64", "lzma", lambda: tools)
     assert not list((tmp_path / "other").glob("objects/*/*/data"))

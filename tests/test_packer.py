@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from build.core.errors import BuildFailed
-from build.native import packer, stub
+from build.native import branches, packer, stub
 
 MACHINES = {"EM_AARCH64": 64, "EM_X86_64": 64, "EM_ARM": 32}
 HEADER = (stub.FOLDER / "payload.h").read_text()
@@ -164,18 +164,18 @@ def x86_back(code: bytes) -> bytes:
 
 @given(X86)
 def test_x86_calls_come_back(code: bytes) -> None:
-    assert x86_back(packer._x86(code, 0)) == code
+    assert x86_back(branches.x86(code, 0)) == code
 
 
 def test_the_same_target_is_the_same_bytes() -> None:
     """What the filters are for, with instructions as the manuals encode them."""
     call = b"\xe8" + (0x40 - 5).to_bytes(4, "little") + bytes(3)
     later = b"\xe8" + (0x40 - 5 - 8).to_bytes(4, "little") + bytes(3)
-    code = packer._x86(call + later + bytes(0x40), 0)
+    code = branches.x86(call + later + bytes(0x40), 0)
     assert code[1:5] == code[9:13]
     words = struct.pack("<4I", 0x94000010, 0x9400000F, 0xB0000000, 0xD503201F)
-    code = packer._arm64(words, 0)
+    code = branches.arm64(words, 0)
     assert code[:4] == code[4:8] == bytes.fromhex("94000010")
-    assert packer._arm64(words, 0x1000)[8:12] == bytes.fromhex("d0000000"), "ADRP of the next page"
-    code = packer._arm(struct.pack("<2I", 0xEB000010, 0xEB00000F), 0)
+    assert branches.arm64(words, 0x1000)[8:12] == bytes.fromhex("d0000000"), "ADRP of the next page"
+    code = branches.arm(struct.pack("<2I", 0xEB000010, 0xEB00000F), 0)
     assert code[:4] == code[4:8] == bytes.fromhex("eb000010")

@@ -2,21 +2,20 @@
 
 Format: the stub's ELF file, then `struct payload` of stub/payload.h, then a raw LZMA stream and a
 zero. The stream holds the pages first that a program soon writes to (`Program.own`), then the rest.
-Before LZMA the code goes through a filter that makes branch targets absolute, so that calls
-of the same function are the same bytes; stub/unpack.c has the inverse of each.
+Before LZMA the code goes through a filter for branches, and Go's tables of functions through one of
+their own (branches.py, pclntab.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-import sys
 import zlib
-from array import array
 from dataclasses import dataclass, replace
 from io import BytesIO
 
 from build.core.errors import BuildFailed
+from build.native import branches
 from build.native.pclntab import Columns, columns
 
 MAGIC = b"mtpack2\0"
@@ -210,68 +209,13 @@ def _data(content: bytes) -> int:
     return int(found.get(".data", 0)) if ".go.buildinfo" in found else 0
 
 
-def _words(code: bytes) -> array[int]:
-    found = array("I", code)
-    if found.itemsize != 4:
-        raise AssertionError("this Python has other arrays")
-    if sys.byteorder == "big":
-        found.byteswap()
-    return found
-
-
-def _big_endian(words: array[int]) -> bytes:
-    if sys.byteorder == "little":
-        words.byteswap()
-    return words.tobytes()
-
-
-def _arm64(code: bytes, start: int) -> bytes:
-    words = _words(code)
-    for i, word in enumerate(words):
-        if word & 0xFC00_0000 == 0x9400_0000:  # BL
-            words[i] = 0x9400_0000 | ((word + i) & 0x3FF_FFFF)
-        elif word & 0x9F00_0000 == 0x9000_0000:  # ADRP
-            page = ((word >> 29) & 3) | ((word >> 3) & 0x1F_FFFC)
-            page += (start + 4 * i) >> 12
-            words[i] = (word & 0x9F00_001F) | (page & 3) << 29 | (page & 0x1F_FFFC) << 3
-    return _big_endian(words)
-
-
-def _arm(code: bytes, start: int) -> bytes:
-    words = _words(code)
-    for i, word in enumerate(words):
-        if word & 0xFF00_0000 == 0xEB00_0000:  # BL
-            words[i] = 0xEB00_0000 | ((word + i) & 0xFF_FFFF)
-    return _big_endian(words)
-
-
-def _x86(code: bytes, start: int) -> bytes:
-    result, size, at = bytearray(code), len(code), 0
-    number = struct.Struct("<i")
-    while at + 5 < size:
-        if result[at] != 0xE8:  # CALL; jumps stay: most of them are near, and pack better so
-            at += 1
-            continue
-        (distance,) = number.unpack_from(result, at + 1)
-        if -at <= distance < size - at:
-            number.pack_into(result, at + 1, distance + at)
-        elif size - at <= distance < size:
-            # The inverse could not tell these from targets: they take the numbers left free.
-            number.pack_into(result, at + 1, distance - size)
-        at += 5
-    return bytes(result)
-
-
-_FILTERS = {1: _arm64, 2: _arm, 3: _x86}
-
-
 def filtered(program: Program) -> bytes:
     """Return what LZMA gets: a program's own pages first, its code through the filter."""
     offset, size = program.code
     content = program.content
     if program.tables:
         content = program.tables.put(content)
-    code = _FILTERS[KINDS[program.machine].filter](content[offset : offset + size], offset)
+    code = branches.FILTERS[KINDS[program.machine].filter](content[offset : offset + size], offset)
     content = content[:offset] + code + content[offset + size :]
     (first, more), (then, most) = program.own
     rest = content[:first] + content[first + more : then] + content[then + most :]
