@@ -11,7 +11,8 @@ the daemon of the same recipe, with the same size, or the run fails: a benchmark
 packet meets says nothing. On 32-bit ARM the daemon chooses its cipher by the CPU, so there each
 platform is measured with and without NEON where it may have it.
 
-Needs the dynamically linked qemu-user (Debian: qemu-user), whose plugins the static one lacks.
+Needs the dynamically linked qemu-user (Debian: qemu-user), whose plugins the static one lacks. With
+--model the cycles on two CPUs of each ARM platform are computed too (pipeline.py; Debian: llvm-14).
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import pipeline  # noqa: E402
 from build.config.pins import pin  # noqa: E402
 from build.config.targets import Target, select  # noqa: E402
 from build.core import cache, errors, log  # noqa: E402
@@ -72,6 +74,8 @@ class Count:
     total: float
     by_function: dict[str, float]
     ran: frozenset[str] = frozenset()
+    blocks: dict[pipeline.Block, float] = field(default_factory=dict)
+    """How often each block was run."""
 
     @property
     def code(self) -> str:
@@ -95,6 +99,8 @@ class Row:
     ours: float
     upstream_code: str
     ours_code: str
+    cycles: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Modelled cycles on both sides, by CPU, if they were asked for."""
 
     @property
     def ratio(self) -> float:
@@ -197,7 +203,7 @@ def program(target: Target, recipe: tailscale.Recipe, folder: Path) -> Program:
 
 def _run(
     target: Target, cpu: str, binary: Program, name: str, times: int, plugin: Path, folder: Path
-) -> tuple[int, dict[str, int]]:
+) -> tuple[int, dict[str, int], dict[pipeline.Block, float]]:
     out = folder / "count.txt"
     words = [emulator(target), "-cpu", cpu, "-plugin", f"{plugin},out={out}"]
     subprocess.run(
@@ -206,12 +212,15 @@ def _run(
     first, *rest = out.read_text().splitlines()
     starts = [address for address, _ in binary.functions]
     found: dict[str, int] = {}
+    blocks: dict[pipeline.Block, float] = {}
     for line in rest:
-        address, number = line.split()
+        address, number, length = line.split()
         index = bisect.bisect_right(starts, int(address, 16)) - 1
         function = binary.functions[index][1].name if index >= 0 else "?"
         found[function] = found.get(function, 0) + int(number)
-    return int(first), found
+        block = pipeline.Block(int(address, 16), int(length))
+        blocks[block] = blocks.get(block, 0) + int(number) / int(length)
+    return int(first), found, blocks
 
 
 def count(
@@ -226,7 +235,12 @@ def count(
         function: (number - few[1].get(function, 0)) / (MANY - FEW)
         for function, number in many[1].items()
     }
-    found = Count((many[0] - few[0]) / (MANY - FEW), by_function, frozenset(many[1]))
+    blocks = {
+        block: (times - few[2].get(block, 0)) / (MANY - FEW)
+        for block, times in many[2].items()
+        if times > few[2].get(block, 0)
+    }
+    found = Count((many[0] - few[0]) / (MANY - FEW), by_function, frozenset(many[1]), blocks)
     if foreign := strangers(found, binary, name):
         raise errors.GateFailed(
             f"{name} on {target.name} measures code that is not the {binary.recipe} daemon's",
@@ -263,6 +277,28 @@ def strangers(found: Count, binary: Program, name: str) -> list[str]:
     ]
 
 
+def modelled(
+    target: Target, cpu: str, sides: list[Program], counts: tuple[Count, Count]
+) -> dict[str, tuple[float, float]]:
+    """Return the modelled cycles of an operation on both sides, by CPU; none where it has no model.
+
+    Code that was chosen for a CPU without NEON is not what these CPUs would run.
+    """
+    if (
+        target.goarch not in pipeline.MODELS
+        or cpu != target.qemu[1]
+        or "5" in target.go_env.values()
+    ):
+        return {}
+    return {
+        model: tuple(  # type: ignore[misc]
+            pipeline.cycles(side.path, made.blocks, target.goarch, model)
+            for side, made in zip(sides, counts, strict=True)
+        )
+        for model in pipeline.MODELS[target.goarch][1]
+    }
+
+
 def names() -> list[str]:
     """Return the benchmarks that main.go has."""
     text = (SOURCE / "main.go").read_text()
@@ -275,11 +311,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--arch", action="append", default=[], help="platform; default all")
     parser.add_argument("--only", action="append", default=[], help="benchmark; default all")
+    parser.add_argument("--model", action="store_true", help="cycles by a pipeline model too (ARM)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
     log.configure("quiet" if options.json else "auto")
     rows = []
     try:
+        if options.model:
+            pipeline.require()
         chosen = select(options.arch)
         for target in chosen:
             emulator(target)
@@ -296,9 +335,10 @@ def main() -> int:
                             up, own = (
                                 count(target, cpu, side, name, counter, folder) for side in sides
                             )
-                        rows.append(
-                            Row(target.name, cpu, name, up.total, own.total, up.code, own.code)
-                        )
+                        row = Row(target.name, cpu, name, up.total, own.total, up.code, own.code)
+                        if options.model:
+                            row.cycles.update(modelled(target, cpu, sides, (up, own)))
+                        rows.append(row)
     except errors.Error as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -316,6 +356,24 @@ def main() -> int:
             for r in rows
         ],
     )
+    if any(row.cycles for row in rows):
+        report.table(
+            "Cycles per operation by a model of the pipeline, not measured",
+            (
+                "platform",
+                "counted on",
+                "operation",
+                "model",
+                ">upstream's recipe",
+                ">ours",
+                ">share",
+            ),
+            [
+                (r.target, r.cpu, r.name, model, f"{up:,.0f}", f"{own:,.0f}", f"{own / up:.2f}")
+                for r in rows
+                for model, (up, own) in r.cycles.items()
+            ],
+        )
     return 0
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import struct
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
+from fakes import elf
 
-from benchmarks import speed
+from benchmarks import pipeline, speed
 from build.config.targets import target
+from build.core.errors import UserError
 from build.golang.pclntab import Func
 
 ASSEMBLY = "golang.org/x/crypto/chacha20.blocks"
@@ -55,3 +60,55 @@ def test_every_benchmark_of_a_cipher_is_known_as_one() -> None:
     text = (speed.SOURCE / "main.go").read_text()
     assert "chacha20poly1305.New(" not in text
     assert sum(name.startswith(speed.CIPHERS) for name in speed.names()) == 4
+
+
+# --- the model of a pipeline ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "modelled"),
+    [
+        ("\tbl\t#12", "\tb\t#12"),
+        ("\tblr\tx3", "\tbr\tx3"),
+        ("\tbleq\t#12", "\tbeq\t#12"),
+        ("\tblxne\tr3", "\tbxne\tr3"),
+        ("\tble\t#-8", "\tble\t#-8"),
+        ("\tblo\t#-8", "\tblo\t#-8"),
+        ("\tb.ls\t#-8", "\tb.ls\t#-8"),
+        ("\tsubs\tr0, r0, #1", "\tsubs\tr0, r0, #1"),
+        ("\tldm\tr11!, {r9, lr}", "\tldr\tr9, [r11]\n\tldr\tlr, [r11]"),
+        ("\tpush\t{r4}", "\tstr\tr4, [sp]"),
+        ("\tvldmia\tr0, {d0, d1}", "\tvldmia\tr0, {d0, d1}"),
+    ],
+)
+def test_what_the_model_takes_wrong_is_put_otherwise(line: str, modelled: str) -> None:
+    assert "\n".join(pipeline.modelled(line)) == modelled
+
+
+def test_without_llvm_the_model_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError) as caught:
+        pipeline.require()
+    assert caught.value.cure == "apt install llvm-14"
+
+
+@pytest.mark.skipif(not shutil.which("llvm-mca-14"), reason="llvm-14 is not installed")
+def test_cycles_of_a_block_are_those_of_its_slowest_chain(tmp_path: Path) -> None:
+    """Eight additions that wait for each other take more than eight that do not."""
+    chain = struct.pack("<I", 0x8B010000) * 8  # add x0, x0, x1
+    free = b"".join(
+        struct.pack("<I", 0x8B1F03E0 | n << 5 | 8 + n) for n in range(8)
+    )  # add xN, xM, xzr
+    found = {}
+    for name, code in (("chain", chain), ("free", free)):
+        path = tmp_path / name
+        path.write_bytes(elf.elf("EM_AARCH64", 64, padding=code))
+        with path.open("rb") as file:
+            (segment,) = [s for s in ELFFile(file).iter_segments() if s["p_type"] == "PT_LOAD"]
+        at = segment["p_vaddr"] + path.read_bytes().index(code) - segment["p_offset"]
+        block = pipeline.Block(at, 8)
+        found[name] = pipeline.cycles(path, {block: 3.0}, "arm64", "cortex-a53")
+    assert found["chain"] >= 3 * 8
+    assert found["free"] < found["chain"]

@@ -4,9 +4,10 @@
  *	cc -shared -fPIC -O2 -o count.so count.c
  *	qemu-arm -cpu arm926 -plugin ./count.so,out=FILE program
  *
- * FILE gets the sum in its first line, then a line "address count" for each block of
- * code that was run, in hexadecimal and decimal: which function that is, the program's
- * own table tells. So a benchmark can be asked which code it measured.
+ * FILE gets the sum in its first line, then a line "address count length" for each block
+ * of code that was run, the first in hexadecimal: how many instructions were run in it,
+ * and how many it has. Which function that is, the program's own table tells. So a
+ * benchmark can be asked which code it measured.
  *
  * Time under emulation says little about time on a router: one instruction of
  * the guest becomes any number of the host's. The number of instructions says
@@ -85,7 +86,8 @@ static void at_exit(qemu_plugin_id_t id, void *unused)
 	fprintf(f, "%" PRIu64 "\n", sum);
 	for (struct block *b = blocks; b; b = b->next)
 		if (b->times)
-			fprintf(f, "%" PRIx64 " %" PRIu64 "\n", b->address, b->times * b->instructions);
+			fprintf(f, "%" PRIx64 " %" PRIu64 " %" PRIu64 "\n", b->address,
+				b->times * b->instructions, b->instructions);
 	if (f != stderr)
 		fclose(f);
 }
