@@ -300,7 +300,7 @@ class Behind(Registry):
 def router(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Behind]]:
     """A router that runs the release before and follows this forge's registry over a socket."""
     host = "forge.example"
-    files = authority.make(tmp_path_factory.mktemp("authority"), host)
+    files = authority.make(tmp_path_factory.mktemp("router") / "authority", host)
     behind = Behind(host, story.server.address)
     made = beds.installed()
     made.router.registries.append(behind)
