@@ -25,11 +25,12 @@ from build.core import errors
 
 VERSION = "14"
 MODELS = {
-    "arm64": (["-triple=aarch64"], ("cortex-a53", "cortex-a57")),
-    "arm": (["-triple=armv7", "-mattr=+neon,+vfp4"], ("cortex-a57",)),
+    "EM_AARCH64": (["-triple=aarch64"], ("cortex-a53", "cortex-a57")),
+    "EM_ARM": (["-triple=armv7", "-mattr=+neon,+vfp4"], ("cortex-a57",)),
 }
-"""By GOARCH: LLVM's options for the machine, and CPUs of which it has models. Of the Cortex-A7 that
-most such routers have llvm-mca 14 takes none; those of Cortex-A9 and R52 lack some of this code."""
+"""By ELF machine: LLVM's options for it, and CPUs of which it has models. Of the Cortex-A7, which
+most such routers have, llvm-mca 14 takes none; those of Cortex-A9 and R52 lack some of this code.
+"""
 
 WORD = 4
 MOST = 0.995
@@ -120,12 +121,12 @@ def modelled(line: str) -> list[str]:
     return [CALL.sub(r"\1b\2", line)]
 
 
-def cycles(path: Path, runs: Mapping[Block, float], goarch: str, cpu: str) -> float:
+def cycles(path: Path, runs: Mapping[Block, float], machine: str, cpu: str) -> float:
     """Return the modelled cycles of blocks of a program, each run so often.
 
     Raises UserError without LLVM, BuildFailed if it cannot read the code.
     """
-    machine = MODELS[goarch][0]
+    options = MODELS[machine][0]
     hot, taken = [], 0.0
     whole = sum(block.instructions * times for block, times in runs.items())
     for block in sorted(runs, key=lambda b: (-b.instructions * runs[b], b.address)):
@@ -133,10 +134,10 @@ def cycles(path: Path, runs: Mapping[Block, float], goarch: str, cpu: str) -> fl
             break
         hot.append(block)
         taken += block.instructions * runs[block]
-    words = [word.replace("-triple=", "-mtriple=") for word in machine]
+    words = [word.replace("-triple=", "-mtriple=") for word in options]
     argv = [_tool("llvm-mca"), *words, f"-mcpu={cpu}", "-json", f"-iterations={REPEATED}"]
     total = taken = 0.0
-    for block, lines in zip(hot, _assembly(machine, cpu, _code(path, hot)), strict=True):
+    for block, lines in zip(hot, _assembly(options, cpu, _code(path, hot)), strict=True):
         done = subprocess.run(argv, input="\n".join(lines) + "\n", capture_output=True, text=True)
         if done.returncode:
             continue  # LLVM 14 has instructions on which the model of a CPU crashes

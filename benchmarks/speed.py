@@ -285,17 +285,17 @@ def modelled(
     Code that was chosen for a CPU without NEON is not what these CPUs would run.
     """
     if (
-        target.goarch not in pipeline.MODELS
+        target.elf_machine not in pipeline.MODELS
         or cpu != target.qemu[1]
         or "5" in target.go_env.values()
     ):
         return {}
     return {
         model: tuple(  # type: ignore[misc]
-            pipeline.cycles(side.path, made.blocks, target.goarch, model)
+            pipeline.cycles(side.path, made.blocks, target.elf_machine, model)
             for side, made in zip(sides, counts, strict=True)
         )
-        for model in pipeline.MODELS[target.goarch][1]
+        for model in pipeline.MODELS[target.elf_machine][1]
     }
 
 

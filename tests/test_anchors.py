@@ -253,7 +253,7 @@ def test_a_pin_that_we_rely_on_in_nothing_is_not_fetched(
 @pytest.mark.slow
 def test_all_holds_in_the_pinned_sources(shared_cache: Path) -> None:
     rows = relied.places()
-    assert {row.kind for row in rows} == {"declaration", "lines", "constraint"}
+    assert {row.kind for row in rows} == {"declaration", "lines", "constraint", "feature"}
     # What merely moved is placed by its context; after a bump some of it has.
     assert not [row for row in rows if row.state != "holds" and not row.state.startswith("moved")]
 

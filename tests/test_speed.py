@@ -109,6 +109,6 @@ def test_cycles_of_a_block_are_those_of_its_slowest_chain(tmp_path: Path) -> Non
             (segment,) = [s for s in ELFFile(file).iter_segments() if s["p_type"] == "PT_LOAD"]
         at = segment["p_vaddr"] + path.read_bytes().index(code) - segment["p_offset"]
         block = pipeline.Block(at, 8)
-        found[name] = pipeline.cycles(path, {block: 3.0}, "arm64", "cortex-a53")
+        found[name] = pipeline.cycles(path, {block: 3.0}, "EM_AARCH64", "cortex-a53")
     assert found["chain"] >= 3 * 8
     assert found["free"] < found["chain"]

@@ -32,7 +32,7 @@ FILES = {
     "compress-tailscale.combined": ("tailscale.combined",),
     "upx": ("upx",),
     "xz": ("xz",),
-    "stub": ("stub", "unpack"),
+    "stub": ("stub", "stub-go", "unpack"),
     "sbom": ("sbom.cdx.json",),
     "lab": ("mt-guest",),
 }
