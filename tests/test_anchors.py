@@ -255,7 +255,9 @@ def test_all_holds_in_the_pinned_sources(shared_cache: Path) -> None:
     rows = relied.places()
     assert {row.kind for row in rows} == {"declaration", "lines", "constraint", "feature"}
     # What merely moved is placed by its context; after a bump some of it has.
-    assert not [row for row in rows if row.state != "holds" and not row.state.startswith("moved")]
+    # A feature may be gone too: then there is nothing that we have to refuse.
+    firm = [row for row in rows if row.kind != "feature"]
+    assert not [row for row in firm if row.state != "holds" and not row.state.startswith("moved")]
 
 
 @pytest.mark.slow
