@@ -17,6 +17,7 @@ from fakes import elf
 from go_programs import compile_program
 
 from build.config.targets import Target, targets
+from build.golang.pclntab import PCDATA_INLINE
 from build.native import packer, packers, pclntab, stub
 from build.pipeline import order
 
@@ -30,7 +31,7 @@ def test_the_stub_and_the_packer_agree() -> None:
     """The same numbers stand in C."""
     assert (
         f"FIXED = {pclntab.FIXED}, PCDATA = {pclntab.PCDATA}, FUNCDATA = {pclntab.FUNCDATA}, "
-        f"TREE = {pclntab._TREE}" in SOURCE
+        f"TREE = {PCDATA_INLINE}" in SOURCE
     )
     fields = re.search(r"struct tables \{(.*?)\};", SOURCE, re.DOTALL)
     assert fields

@@ -52,13 +52,13 @@ class Table:
         """Take the section's bytes; `inline` is where in them go:func.* lies, from which inline
         trees are counted. Raises BuildFailed for a table of another Go.
         """
-        magic, _, self.quantum, pointer = struct.unpack_from("<IHBB", data)
+        magic, _, self.quantum, self.pointer = struct.unpack_from("<IHBB", data)
         if magic != TABLE_MAGIC:
             raise BuildFailed(
                 "this table of functions is of another Go",
                 why=f"its magic number is {magic:#x}, the known one {TABLE_MAGIC:#x}",
             )
-        header = struct.unpack_from("<8Q" if pointer == 8 else "<8I", data, 8)
+        header = struct.unpack_from("<8Q" if self.pointer == 8 else "<8I", data, 8)
         self.count, _, _, self.names, self.units, self.files, self.values, self.table = header
         self.data, self.inline = data, inline
 
@@ -91,7 +91,8 @@ class Table:
         """Functions by what a report prints of those that have no name in the program."""
         return {func.entry: func for func in self.funcs}
 
-    def _varint(self, at: int) -> tuple[int, int]:
+    def varint(self, at: int) -> tuple[int, int]:
+        """Return the number at an offset of the section (LEB128), and where it ends."""
         value = shift = 0
         while True:
             byte = self.data[at]
@@ -107,12 +108,12 @@ class Table:
             return -1
         at, value, pc, first = self.values + offset, -1, 0, True
         while True:
-            delta, at = self._varint(at)
+            delta, at = self.varint(at)
             if delta == 0 and not first:
                 return -1
             first = False
             value += -(delta >> 1) - 1 if delta & 1 else delta >> 1
-            step, at = self._varint(at)
+            step, at = self.varint(at)
             pc += step * self.quantum
             if target < pc:
                 return value

@@ -12,10 +12,9 @@ import hashlib
 import struct
 import zlib
 from dataclasses import dataclass, replace
-from io import BytesIO
 
 from build.core.errors import BuildFailed
-from build.native import branches
+from build.native import branches, sections
 from build.native.pclntab import Columns, columns
 
 MAGIC = b"mtpack2\0"
@@ -197,16 +196,8 @@ def _own(program: Program) -> tuple[Part, Part]:
 
 def _data(content: bytes) -> int:
     """Return where .data of a Go program begins, or 0 for what is none."""
-    # Imported here: pyelftools costs 60 ms, and a build with nothing to do packs nothing.
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-
-    try:
-        elf = ELFFile(BytesIO(content))
-        found = {section.name: section["sh_offset"] for section in elf.iter_sections()}
-    except ELFError:
-        return 0
-    return int(found.get(".data", 0)) if ".go.buildinfo" in found else 0
+    found = sections.offsets(content)
+    return found.get(".data", 0) if ".go.buildinfo" in found else 0
 
 
 def filtered(program: Program) -> bytes:

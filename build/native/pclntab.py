@@ -5,14 +5,14 @@ where the collector finds pointers. Format: `runtime/symtab.go` (pcHeader, funct
 findfuncbucket) and `cmd/link/internal/ld/pcln.go`, the same since Go 1.20. From `pctab` to the end
 of the last `_func` it is replaced by
 
-- a header (`struct tables` of stub/payload.h),
+- a header (`struct tables` of stub/pclntab.c),
 - the words of `_func`, column by column. Where a column points to a table of pctab that no function
   before has, it says `NEW`, since those follow each other;
 - the numbers of those tables, values and lengths apart, and by what they are about.
 
 Left out is what follows from the rest: functab, findfunctab, where a function begins if its
 neighbour ends there, and the last length of a table if all of a function's tables end together.
-stub/unpack.c has the inverse.
+stub/pclntab.c has the inverse.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import accumulate
 
-FIXED, PCDATA, FUNCDATA = 11, 6, 10
+from build.core.errors import BuildFailed
+from build.golang.pclntab import FUNC_SIZE, PCDATA_INLINE, Table
+from build.native import sections
+
+FIXED, PCDATA, FUNCDATA = FUNC_SIZE // 4, 6, 10
 """Columns: words that each `_func` has, and at most so many of each kind behind them."""
 
 COLUMNS = FIXED + PCDATA + FUNCDATA
@@ -36,10 +39,6 @@ HEADER = struct.Struct(f"<{8 + COLUMNS + 2 * KINDS}I")
 NEW, WHOLE = 0xFFFF_FFFF, 0xFFFF_FFFE
 """In a column: the next table, its last length left out, or with it."""
 
-_TREE = 2
-"""The pcdata that the linker puts behind the others (PCDATA_InlTreeIndex)."""
-
-_MAGIC = 0xFFFF_FFF1
 _BUCKET, _PART = 4096, 256
 _ROUNDS = (1, 4, 16, 32, 64)
 """What functions may be aligned to, in bytes."""
@@ -72,14 +71,10 @@ class Columns:
 
 def columns(program: bytes) -> Columns | None:
     """Return a Go program's tables as columns, or None for a program without such tables."""
-    # Imported here: pyelftools costs 60 ms, and a build with nothing to do packs nothing.
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-
+    header = sections.offsets(program).get(".gopclntab")
     try:
-        section = ELFFile(BytesIO(program)).get_section_by_name(".gopclntab")
-        return _Tables(program, section["sh_offset"]).columns() if section else None
-    except (ELFError, _Unknown, struct.error, IndexError):
+        return None if header is None else _Tables(program, header).columns()
+    except (BuildFailed, _Unknown, struct.error, IndexError):
         return None
 
 
@@ -92,23 +87,19 @@ class _Tables:
 
     def __init__(self, program: bytes, header: int) -> None:
         self.program = program
-        magic, _, self.unit, self.pointer = struct.unpack_from("<IHBB", program, header)
-        if magic != _MAGIC or self.pointer not in (4, 8):
+        self.go = go = Table(program[header:])
+        self.pctab, self.functab = header + go.values, header + go.table
+        if go.pointer not in (4, 8) or self.pctab % 4 or self.functab % 4 or go.values >= go.table:
             raise _Unknown
-        row = struct.unpack_from(f"<8{'Q' if self.pointer == 8 else 'I'}", program, header + 8)
-        self.count = row[0]
-        self.pctab, self.functab = header + row[6], header + row[7]
-        rows = struct.unpack_from(f"<{2 * self.count + 1}I", program, self.functab)
+        rows = struct.unpack_from(f"<{2 * go.count + 1}I", program, self.functab)
         self.entries, self.places, self.end = rows[:-1:2], rows[1:-1:2], rows[-1]
-        if self.pctab % 4 or self.functab % 4 or not self.pctab < self.functab:
-            raise _Unknown
-        if not self.count or list(self.entries) != sorted(self.entries):
+        if not self.entries or list(self.entries) != sorted(self.entries):
             raise _Unknown
 
     def functions(self) -> Iterator[tuple[list[int], list[int], list[int]]]:
         """Yield each function's fixed words, its pcdata and its funcdata."""
-        end = 8 * self.count + 4
-        place = _padded(end, self.pointer)
+        end = 8 * self.go.count + 4
+        place = _padded(end, self.go.pointer)
         self.need_zeros(self.functab + end, self.functab + place)
         for entry, found in zip(self.entries, self.places, strict=True):
             at = self.functab + place
@@ -119,7 +110,7 @@ class _Tables:
             words = struct.unpack_from(f"<{more + data}I", self.program, at + 4 * FIXED)
             yield fixed, list(words[:more]), list(words[more:])
             end = place + 4 * (FIXED + more + data)
-            place = _padded(end, self.pointer)
+            place = _padded(end, self.go.pointer)
             self.need_zeros(self.functab + end, self.functab + place)
         self.behind = self.functab + place
 
@@ -131,34 +122,30 @@ class _Tables:
     def table(self, offset: int) -> tuple[list[bytes], int, int]:
         """Return the numbers of a table of pctab, how much code it is for, and where it ends."""
         numbers: list[bytes] = []
-        size, at = 0, self.pctab + offset
+        size, at = 0, self.go.values + offset
         while True:
-            begin, value, shift = at, 0, 0
-            while True:
-                byte = self.program[at]
-                value |= (byte & 127) << shift
-                at, shift = at + 1, shift + 7
-                if byte < 128:
-                    break
+            begin = at
+            value, at = self.go.varint(at)
             if max(value, size) >> 32:
                 raise _Unknown  # the stub counts in 32 bits
             if len(numbers) % 2:
                 size += value
             elif numbers and not value:
-                return numbers, size, at - self.pctab
-            numbers.append(self.program[begin:at])
+                return numbers, size, at - self.go.values
+            numbers.append(self.go.data[begin:at])
 
     def columns(self) -> Columns:
         """Return the tables as columns. Raises _Unknown if they are not as described above."""
         writer, sizes = _Writer(self), []
         for fixed, pcdata, funcdata in self.functions():
             size = self.table(fixed[TABLES[0]])[1] if fixed[TABLES[0]] else 0
-            sizes.append(size * self.unit)
+            sizes.append(size * self.go.quantum)
             writer.function(fixed, pcdata, funcdata, size)
         self.need_zeros(self.pctab, self.pctab + 1)
         self.need_zeros(self.pctab + writer.high, self.functab)
         to, writer.rows[0] = self.distances(sizes)
-        head = [self.count, self.functab - self.pctab, self.pointer, self.unit, to, self.end]
+        go = self.go
+        head = [go.count, go.table - go.values, go.pointer, go.quantum, to, self.end]
         buckets = self.buckets()
         head.append(buckets[0] - self.pctab if buckets[1] else 0)
         parts = writer.parts()
@@ -209,7 +196,9 @@ class _Writer:
             self.rows[column].append(
                 self.pointer(column, word, known) if column in TABLES else word
             )
-        for i in sorted(range(len(pcdata)), key=lambda i: (i == _TREE, i)):
+        for i in sorted(
+            range(len(pcdata)), key=lambda i: (i == PCDATA_INLINE, i)
+        ):  # as the linker does
             self.rows[FIXED + i].append(self.pointer(FIXED + i, pcdata[i], size))
         for i, word in enumerate(funcdata):
             self.rows[FIXED + PCDATA + i].append(word)
