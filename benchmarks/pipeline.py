@@ -17,6 +17,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
@@ -25,11 +26,12 @@ from build.core import errors
 
 VERSION = "14"
 MODELS = {
-    "EM_AARCH64": (["-triple=aarch64"], ("cortex-a53", "cortex-a57")),
-    "EM_ARM": (["-triple=armv7", "-mattr=+neon,+vfp4"], ("cortex-a57",)),
+    "EM_AARCH64": ("aarch64-linux-gnu", "", ("cortex-a53", "cortex-a57")),
+    "EM_ARM": ("armv7-linux-gnueabihf", "+neon,+vfp4", ("cortex-a57",)),
 }
-"""By ELF machine: LLVM's options for it, and CPUs of which it has models. Of the Cortex-A7, which
-most such routers have, llvm-mca 14 takes none; those of Cortex-A9 and R52 lack some of this code.
+"""By ELF machine: LLVM's triple, what it has besides, and CPUs of which there are models. Of
+the Cortex-A7, which most such routers have, llvm-mca 14 takes none; those of Cortex-A9 and R52 lack
+some of this code.
 """
 
 WORD = 4
@@ -87,14 +89,13 @@ def _code(path: Path, blocks: list[Block]) -> list[bytes]:
     return found
 
 
-def _assembly(machine: list[str], cpu: str, codes: list[bytes]) -> list[list[str]]:
-    """Return the lines of each code, one for an instruction."""
+def _assembly(argv: list[str], codes: list[bytes]) -> list[list[str]]:
+    """Return the lines of each code, one for an instruction; `argv` is llvm-mc for its machine."""
     words = [
         " ".join(f"{byte:#04x}" for byte in code[at : at + WORD])
         for code in codes
         for at in range(0, len(code), WORD)
     ]
-    argv = [_tool("llvm-mc"), "--disassemble", *machine, f"-mcpu={cpu}"]
     text = "\n".join(words) + "\n"
     said = subprocess.run(argv, input=text, capture_output=True, text=True).stdout
     lines = [line for line in said.splitlines() if line.strip() != ".text"]
@@ -126,24 +127,23 @@ def cycles(path: Path, runs: Mapping[Block, float], machine: str, cpu: str) -> f
 
     Raises UserError without LLVM, BuildFailed if it cannot read the code.
     """
-    options = MODELS[machine][0]
-    hot, taken = [], 0.0
-    whole = sum(block.instructions * times for block, times in runs.items())
-    for block in sorted(runs, key=lambda b: (-b.instructions * runs[b], b.address)):
-        if taken >= MOST * whole:
-            break
-        hot.append(block)
-        taken += block.instructions * runs[block]
-    words = [word.replace("-triple=", "-mtriple=") for word in options]
-    argv = [_tool("llvm-mca"), *words, f"-mcpu={cpu}", "-json", f"-iterations={REPEATED}"]
+    name, besides, _ = MODELS[machine]
+    options = [f"-mcpu={cpu}", f"-mattr={besides}"]
+    reader = [_tool("llvm-mc"), "--disassemble", f"-triple={name}", *options]
+    argv = [_tool("llvm-mca"), f"-mtriple={name}", *options, "-json", f"-iterations={REPEATED}"]
+    spent = {block: block.instructions * times for block, times in runs.items()}
+    whole = sum(spent.values())
+    ordered = sorted(runs, key=lambda b: (-spent[b], b.address))
+    before = accumulate((spent[block] for block in ordered), initial=0.0)
+    hot = [block for block, sofar in zip(ordered, before, strict=False) if sofar < MOST * whole]
     total = taken = 0.0
-    for block, lines in zip(hot, _assembly(options, cpu, _code(path, hot)), strict=True):
+    for block, lines in zip(hot, _assembly(reader, _code(path, hot)), strict=True):
         done = subprocess.run(argv, input="\n".join(lines) + "\n", capture_output=True, text=True)
         if done.returncode:
             continue  # LLVM 14 has instructions on which the model of a CPU crashes
         view = json.loads(done.stdout)["CodeRegions"][0]["SummaryView"]
         total += runs[block] * view["TotalCycles"] / view["Iterations"]
-        taken += runs[block] * block.instructions
+        taken += spent[block]
     if taken < LEAST * whole:
         raise errors.BuildFailed(
             f"there is no model of {cpu} for this code",

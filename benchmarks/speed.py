@@ -12,7 +12,8 @@ packet meets says nothing. On 32-bit ARM the daemon chooses its cipher by the CP
 platform is measured with and without NEON where it may have it.
 
 Needs the dynamically linked qemu-user (Debian: qemu-user), whose plugins the static one lacks. With
---model the cycles on two CPUs of each ARM platform are computed too (pipeline.py; Debian: llvm-14).
+--model the cycles on those CPUs of ARM that LLVM has a model of are computed too (pipeline.py;
+Debian: llvm-14).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,13 +71,14 @@ class Program:
 
 @dataclass(frozen=True)
 class Count:
-    """Instructions that one operation takes: all, and by function; `ran` is all that was run."""
+    """Instructions that one operation takes: all, and by function; `ran` is all that was run, and
+    `blocks` how often each block was.
+    """
 
     total: float
     by_function: dict[str, float]
     ran: frozenset[str] = frozenset()
     blocks: dict[pipeline.Block, float] = field(default_factory=dict)
-    """How often each block was run."""
 
     @property
     def code(self) -> str:
@@ -120,12 +123,15 @@ def _short(package: str) -> str:
     return package
 
 
+def may_lack_neon(target: Target) -> bool:
+    """Whether some CPUs of a platform have NEON and others not."""
+    return target.goarch == "arm" and target.go_env["GOARM"] == "7"
+
+
 def cpus(target: Target) -> list[str]:
     """Return the CPUs to measure a platform on: the oldest, and that without NEON if it has it."""
     oldest = target.qemu[1]
-    if target.goarch == "arm" and target.go_env["GOARM"] == "7":
-        return [oldest, oldest + WITHOUT_NEON]
-    return [oldest]
+    return [oldest, oldest + WITHOUT_NEON] if may_lack_neon(target) else [oldest]
 
 
 def emulator(target: Target) -> str:
@@ -203,24 +209,18 @@ def program(target: Target, recipe: tailscale.Recipe, folder: Path) -> Program:
 
 def _run(
     target: Target, cpu: str, binary: Program, name: str, times: int, plugin: Path, folder: Path
-) -> tuple[int, dict[str, int], dict[pipeline.Block, float]]:
+) -> Counter[pipeline.Block]:
+    """Return how often each block was run."""
     out = folder / "count.txt"
     words = [emulator(target), "-cpu", cpu, "-plugin", f"{plugin},out={out}"]
     subprocess.run(
         [*words, binary.path, name, str(times)], check=True, capture_output=True, timeout=600
     )
-    first, *rest = out.read_text().splitlines()
-    starts = [address for address, _ in binary.functions]
-    found: dict[str, int] = {}
-    blocks: dict[pipeline.Block, float] = {}
-    for line in rest:
+    found: Counter[pipeline.Block] = Counter()
+    for line in out.read_text().splitlines()[1:]:
         address, number, length = line.split()
-        index = bisect.bisect_right(starts, int(address, 16)) - 1
-        function = binary.functions[index][1].name if index >= 0 else "?"
-        found[function] = found.get(function, 0) + int(number)
-        block = pipeline.Block(int(address, 16), int(length))
-        blocks[block] = blocks.get(block, 0) + int(number) / int(length)
-    return int(first), found, blocks
+        found[pipeline.Block(int(address, 16), int(length))] += int(number) // int(length)
+    return found
 
 
 def count(
@@ -231,16 +231,19 @@ def count(
     Raises GateFailed if a function that takes much of it is not the daemon's.
     """
     few, many = (_run(target, cpu, binary, name, times, plugin, folder) for times in (FEW, MANY))
-    by_function = {
-        function: (number - few[1].get(function, 0)) / (MANY - FEW)
-        for function, number in many[1].items()
-    }
-    blocks = {
-        block: (times - few[2].get(block, 0)) / (MANY - FEW)
-        for block, times in many[2].items()
-        if times > few[2].get(block, 0)
-    }
-    found = Count((many[0] - few[0]) / (MANY - FEW), by_function, frozenset(many[1]), blocks)
+    starts = [address for address, _ in binary.functions]
+    blocks: dict[pipeline.Block, float] = {}
+    by_function: dict[str, float] = {}
+    ran = set()
+    for block in few | many:
+        index = bisect.bisect_right(starts, block.address) - 1
+        function = binary.functions[index][1].name if index >= 0 else "?"
+        blocks[block] = (many[block] - few[block]) / (MANY - FEW)
+        spent = blocks[block] * block.instructions
+        by_function[function] = by_function.get(function, 0) + spent
+        if many[block]:
+            ran.add(function)
+    found = Count(sum(by_function.values()), by_function, frozenset(ran), blocks)
     if foreign := strangers(found, binary, name):
         raise errors.GateFailed(
             f"{name} on {target.name} measures code that is not the {binary.recipe} daemon's",
@@ -284,19 +287,16 @@ def modelled(
 
     Code that was chosen for a CPU without NEON is not what these CPUs would run.
     """
-    if (
-        target.elf_machine not in pipeline.MODELS
-        or cpu != target.qemu[1]
-        or "5" in target.go_env.values()
-    ):
+    without = cpu.endswith(WITHOUT_NEON) or (target.goarch == "arm" and not may_lack_neon(target))
+    if without or target.elf_machine not in pipeline.MODELS:
         return {}
-    return {
-        model: tuple(  # type: ignore[misc]
-            pipeline.cycles(side.path, made.blocks, target.elf_machine, model)
-            for side, made in zip(sides, counts, strict=True)
-        )
-        for model in pipeline.MODELS[target.elf_machine][1]
-    }
+    # What the runtime did in the shorter run alone is less than nothing.
+    runs = [{block: times for block, times in one.blocks.items() if times > 0} for one in counts]
+
+    def on(model: str, side: int) -> float:
+        return pipeline.cycles(sides[side].path, runs[side], target.elf_machine, model)
+
+    return {model: (on(model, 0), on(model, 1)) for model in pipeline.MODELS[target.elf_machine][2]}
 
 
 def names() -> list[str]:
@@ -335,10 +335,9 @@ def main() -> int:
                             up, own = (
                                 count(target, cpu, side, name, counter, folder) for side in sides
                             )
-                        row = Row(target.name, cpu, name, up.total, own.total, up.code, own.code)
-                        if options.model:
-                            row.cycles.update(modelled(target, cpu, sides, (up, own)))
-                        rows.append(row)
+                        cycles = modelled(target, cpu, sides, (up, own)) if options.model else {}
+                        told = (up.total, own.total, up.code, own.code, cycles)
+                        rows.append(Row(target.name, cpu, name, *told))
     except errors.Error as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
