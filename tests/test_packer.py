@@ -137,6 +137,8 @@ def test_the_stub_and_the_packer_agree() -> None:
         assert f"FILTER_{name} = {packer.KINDS[machine].filter}" in HEADER
     source = (stub.FOLDER / "stub.c").read_text()
     assert f"HEAD = {packer.LISTED} " in source
+    assert "STACK_USED = 64 << 10" in source
+    assert f"#{64 << 10:#x}" in (stub.FOLDER / "start.S").read_text()
     assert f"0x{packer.STUB_AT:x}" in (stub.FOLDER / "stub.ld").read_text()
     assert "MOST = 1 << 26" in (stub.FOLDER / "main.c").read_text()
     assert packer.MOST == 1 << 26

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,13 +112,16 @@ def of_patches(before: Pin, after: Pin) -> tuple[list[str], list[str]]:
                 was, now = list(relied.patches(old)), list(relied.patches(new))
                 found += [row.state for row in now if row.kind == relied.PATCH]
                 moved += _moved(was, now)
-                gone = {row.where: row.state for row in relied.features(new)}
-                for row in relied.features(old):
-                    if gone[row.where] != row.state:
-                        moved.append(f"{row.by}: {row.where}: {gone[row.where]}")
+                moved += _came_or_went(relied.features(old), relied.features(new))
         except BuildFailed as error:
             found.append(f"{error.what}: {error.why}")
     return list(dict.fromkeys(found)), list(dict.fromkeys(moved))
+
+
+def _came_or_went(was: Iterable[relied.Place], now: Iterable[relied.Place]) -> list[str]:
+    """Return which features that our files name are there in one version only."""
+    pairs = zip(was, now, strict=True)  # of the same names, in order
+    return [f"{new.by}: {new.where}: {new.state}" for old, new in pairs if old.state != new.state]
 
 
 def _moved(was: list[relied.Place], now: list[relied.Place]) -> list[str]:

@@ -82,7 +82,8 @@ def source(go: Go) -> cache.Entry:
         anchoring.require("tailscale", go.source)
         shutil.copytree(go.source, out, symlinks=True, dirs_exist_ok=True)
         if missing := named.declare(out):
-            log.note("all", f"no features of this Tailscale, so nothing is refused: {missing}")
+            words = "no features of this Tailscale, so nothing is refused for them"
+            log.note("all", f"{words}: {', '.join(missing)}")
         go_mod = (out / "go.mod").read_text()
         for module, folder in folders().items():
             place, upstreams = out / INSIDE / module, unpatched(go, module, scratch)
